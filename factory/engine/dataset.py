@@ -1,0 +1,145 @@
+"""Datasets: ordered lists of shards of records. They travel as paths, never as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from . import records as _records
+from .records import Drops, digest
+from .schema import decode, schema_of
+
+if TYPE_CHECKING:
+    import datasets
+
+R = TypeVar("R")
+BATCH_ROWS = 1024
+
+__all__ = ["Batch", "Dataset", "Drops", "Shard"]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One Parquet file of records. `key` is fixed by what the file was made from.
+
+    `again` names a JSON file of ids that this shard shares with an earlier branch; they are renumbered on reading.
+    """
+
+    path: str
+    key: str
+    again: str = ""
+
+    def table(self, columns: list[str] | None = None) -> pa.Table:
+        """The stored columns; ids met twice through two branches are already renumbered."""
+        table = pq.read_table(self.path, columns=columns, memory_map=True)
+        if self.again and "id" in table.column_names:
+            table = _renumber(table, set(orjson.loads(Path(self.again).read_bytes())), Path(self.again).stem)
+        return table
+
+    def records(self) -> Iterator[Any]:
+        """The records of this shard, a row group at a time, so memory stays bounded."""
+        if self.again:
+            yield from decode(self.table())
+            return
+        with pq.ParquetFile(self.path) as file:
+            for batch in file.iter_batches(BATCH_ROWS):
+                yield from decode(batch)
+
+    def ids(self) -> list[str]:
+        return cast("list[str]", self.table(["id"]).column("id").to_pylist())
+
+
+def _renumber(table: pa.Table, twice: set[str], salt: str) -> pa.Table:
+    """Give ids in `twice` a new id whose parent is the old one."""
+    ids = table.column("id").to_pylist()
+    table = table.set_column(
+        table.column_names.index("id"), "id", pa.array([digest([salt, i]) if i in twice else i for i in ids])
+    )
+    if "parents" in table.column_names:
+        parents = table.column("parents").to_pylist()
+        fixed = [[i] if i in twice else p for i, p in zip(ids, parents, strict=True)]
+        at = table.column_names.index("parents")
+        table = table.set_column(at, "parents", pa.array(fixed, pa.list_(pa.string())))
+    return table
+
+
+class Dataset(Generic[R]):
+    """An ordered list of shards of records of one type. Iterate it for records.
+
+    `parts` maps the names in `from:` to the datasets they are; `kind` is the record type.
+    """
+
+    def __init__(self, shards: list[Shard], kind: Any = _records.Record, parts: Mapping[str, Dataset[R]] | None = None):
+        self.shards = shards
+        self.kind = kind
+        self.parts: dict[str, Dataset[R]] = dict(parts or {})
+
+    def __iter__(self) -> Iterator[R]:
+        for shard in self.shards:
+            yield from shard.records()
+
+    def __len__(self) -> int:
+        """Number of records, read from the Parquet footers."""
+        return sum(pq.read_metadata(shard.path).num_rows for shard in self.shards)
+
+    def __repr__(self) -> str:
+        return f"Dataset[{self.kind.__name__}] of {len(self):,} records in {len(self.shards)} shards"
+
+    @property
+    def identity(self) -> list[str]:
+        """What the content of this dataset is known by: its shards' keys, in order."""
+        return [f"{shard.key}{'+' if shard.again else ''}" for shard in self.shards]
+
+    def to_hf(self) -> datasets.Dataset:
+        """A `datasets.Dataset` over the same Parquet files; `meta` stays a JSON column."""
+        import datasets
+
+        if not self.shards:
+            return datasets.Dataset(schema_of(self.kind).empty_table())
+        tables = [shard.table() for shard in self.shards]
+        return datasets.Dataset(pa.concat_tables(tables).replace_schema_metadata(None))
+
+
+class Batch(Generic[R]):
+    """Arrow columns of some records of one shard, for vectorised steps.
+
+    `table` has id, parents, the type's columns and meta (JSON). A step returns `batch.drop(…)`,
+    `batch.set(…)` or a chain of them; rows may be dropped, never reordered or invented.
+    """
+
+    def __init__(self, table: pa.Table, dropped: list[tuple[pa.Table, str, list[dict[str, Any]]]] | None = None) -> None:
+        self.table = table
+        self.dropped = dropped or []
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __getitem__(self, name: str) -> pa.Array:
+        """A column as one contiguous Arrow array."""
+        column = self.table.column(name)
+        return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+    def set(self, name: str, values: Any) -> Batch[R]:
+        """This batch with column `name` replaced."""
+        at = self.table.column_names.index(name)
+        field = self.table.schema.field(name)
+        return Batch(self.table.set_column(at, field, pa.array(values, field.type)), self.dropped)
+
+    def drop(self, mask: Any, reason: str, **columns: Any) -> Batch[R]:
+        """Drop the rows where `mask` is true; `columns` (arrays as long as the batch) are their details."""
+        mask = pa.array(mask, pa.bool_()) if not isinstance(mask, pa.Array | pa.ChunkedArray) else mask
+        if not pc.any(mask).as_py():
+            return self
+        gone = self.table.filter(mask)
+        chosen = {name: pa.array(values).filter(mask).to_pylist() for name, values in columns.items()}
+        details = [dict(zip(chosen, row, strict=True)) for row in zip(*chosen.values(), strict=True)] if chosen else []
+        details = details or [{} for _ in range(gone.num_rows)]
+        return Batch(self.table.filter(pc.invert(mask)), [*self.dropped, (gone, reason, details)])
+

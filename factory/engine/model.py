@@ -1,0 +1,108 @@
+"""What the engine knows of models: their kind, their identity, and how they are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from .records import Message, digest
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question to a model. Everything but `about` goes into the response cache's key.
+
+    A last message with role `assistant` is a beginning that a local model continues.
+    `index` is the draw or sample number: a repeated prompt with another index is a new draw.
+    """
+
+    messages: Sequence[Message]
+    index: int = 0
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 512
+    stop: tuple[str, ...] = ()
+    about: Any = field(default=None, compare=False)  # the caller's own note, handed back with the answer
+
+    def key(self, model: Model) -> str:
+        """The response cache's key: 32 hex digits."""
+        said = {name: value for name, value in vars(self).items() if name != "about"}
+        return digest([model.identity, said], 16)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. `finish` is stop, length (cut by max_tokens) or failed (then `error` says why)."""
+
+    text: str = ""
+    finish: str = "stop"
+    error: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    request: Request | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def ok(self) -> bool:
+        return self.finish != "failed"
+
+    def stored(self) -> dict[str, Any]:
+        """What the response cache keeps."""
+        return {key: value for key, value in vars(self).items() if key != "request"}
+
+
+
+
+class Session(Protocol):
+    """An open model. The engine submits groups of at most `batch` requests, `window` of them ahead.
+
+    A local model answers a group as one batch; an API has batch 1 and answers in any order.
+    A future's exception ends the stage; a failed row is an Answer with finish 'failed'.
+    """
+
+    batch: int
+    window: int
+
+    def submit(self, requests: Sequence[Request]) -> Future[list[Answer]]: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Model:
+    """Anything that can be prompted or trained from. Picklable: names and paths, never weights."""
+
+    uri: str  # as the recipe names it, or the folder of a model that was built
+    identity: str = ""  # what its answers depend on: base URL and name, revision, or fingerprint; never a secret
+    path: Path | None = None  # the folder in Hugging Face form, for models on disk
+
+    def open(self, threads: int = 2) -> Session:
+        """Ready the model for questions; `threads` is the recipe's, for models in this process."""
+        raise TypeError(f"{self.uri} is a {type(self).__name__} and cannot be asked")
+
+
+class CausalLM(Model):
+    """A language model that answers messages."""
+
+
+class RewardModel(Model):
+    """A model that scores an answer to a prompt."""
+
+
+class Tokenizer(Model):
+    """A tokenizer folder."""
+
+
+class Classifier(Model):
+    """A model that labels text."""
+
+
+class Index(Model):
+    """A stored deduplication index."""
+
+
+MODEL_KINDS: dict[str, type[Model]] = {
+    kind.__name__: kind for kind in (Model, CausalLM, RewardModel, Tokenizer, Classifier, Index)
+}

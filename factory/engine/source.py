@@ -1,0 +1,65 @@
+"""Sources: datasets from outside the store. Here, and only here, a row becomes a record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from .records import KEPT, Drop, Record, columns, digest
+
+Row = tuple[str, dict[str, Any] | Drop]  # a place such as data/x.jsonl#17, and its fields or why it cannot be read
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a source that one task reads. Picklable and small.
+
+    `key` is fixed by the content; `files` are the project-relative places it covers (what stands before `#`);
+    `detail` is whatever the source needs to read it.
+    """
+
+    key: str
+    files: tuple[str, ...] = ()
+    detail: Any = field(default=None, compare=False)
+
+
+class Source:
+    """What `open_dataset` returns. Subclass it, set `kind`, and say what the pieces are and how one is read.
+
+    Both methods must be deterministic: the same content gives the same pieces and rows. `pieces` is called while
+    planning, so it may read files to fingerprint them and nothing more.
+    """
+
+    kind: Any = Record
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def pieces(self) -> list[Piece]:
+        """The parts of this source in order."""
+        raise NotImplementedError(f"{type(self).__name__}.pieces")
+
+    def rows(self, piece: Piece) -> Iterator[Row]:
+        """(place, fields) for each row; (place, Drop(reason, …)) for one that cannot be read.
+
+        Fields that are no column of `kind` end in meta. Places are relative to the project.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.rows")
+
+
+def enter(source: Source, rows: Iterator[Row]) -> Iterator[tuple[dict[str, Any], Drop | None]]:
+    """Rows as records with an id from place and content; a row that lacks a column is dropped with that reason."""
+    needed = columns(source.kind)
+    for place, row in rows:
+        fields = row.details if isinstance(row, Drop) else row
+        meta = dict(fields.get("meta") or {}) if isinstance(fields.get("meta"), dict) else {}
+        meta.update((key, value) for key, value in fields.items() if key not in needed and key != "meta")
+        record = {"parents": [place], **{name: fields.get(name) for name in needed}, "meta": meta}
+        record["id"] = digest([place, {key: value for key, value in fields.items() if key not in KEPT or key == "id"}])
+        if isinstance(row, Drop):
+            yield record, row
+        elif missing := [name for name in needed if fields.get(name) is None]:
+            yield record, Drop("missing column", columns=missing)
+        else:
+            yield record, None

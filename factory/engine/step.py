@@ -1,0 +1,205 @@
+"""@step: a typed function becomes a step. Its signature says what kind of step it is."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict, overload
+
+from pydantic import BaseModel, ConfigDict, create_model
+
+from ..errors import PluginError
+from .context import Context
+from .dataset import Batch, Dataset
+from .model import Model
+from .records import Drops, Record
+from .schema import type_name
+
+
+class Kind(Enum):
+    """The kinds of step, by first parameter and return."""
+
+    FILTER = "filter"  # record -> bool
+    MAP = "map"  # record -> record
+    FLAT_MAP = "flat map"  # record -> Iterator[record]
+    VECTORISED = "vectorised"  # Batch -> Batch
+    STREAM = "stream"  # Iterator[record] -> Iterator[record]
+    GLOBAL_FILTER = "global filter"  # Dataset -> Drops
+    GENERATE = "generate"  # Dataset -> Iterator[record]
+    TRAIN = "train"  # Dataset -> Model
+    TRANSFORM = "transform"  # Model -> Model
+
+
+PER_SHARD = frozenset({Kind.FILTER, Kind.MAP, Kind.FLAT_MAP, Kind.VECTORISED})
+
+SIGNATURES = """a step's first parameter and return type are one of
+  record: R             -> bool | R2 | Iterator[R2]
+  batch: Batch[R]       -> Batch[R2]
+  records: Iterator[R]  -> Iterator[R2]
+  dataset: Dataset[R]   -> Drops | Iterator[R2] | Model
+  model: Model          -> Model
+where R and R2 are Record or one of its subtypes"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A function a recipe can name, and what its signature declares."""
+
+    name: str
+    function: Callable[..., Any]
+    kind: Kind
+    takes: Any  # a record type, or a Model class for transforms
+    gives: Any  # likewise; Record means: the type that came in
+    options: type[BaseModel]
+    references: dict[str, type] = field(default_factory=dict)  # option -> Model class, or Dataset
+    paths: tuple[str, ...] = ()  # options of type Path, whose files' contents count in the fingerprint
+    context: str | None = None  # the parameter that wants the Context
+    version: int = 1
+    requests: Callable[..., int] | None = None  # (records in, **options) -> how many model calls, for `plan`
+
+    @property
+    def signature(self) -> str:
+        """What goes in and what comes out: `Text → bool`, say."""
+        wrap = {Kind.STREAM: "Iterator[{}]", Kind.VECTORISED: "Batch[{}]", Kind.TRANSFORM: "{}"}
+        whole = {Kind.GLOBAL_FILTER, Kind.GENERATE, Kind.TRAIN}
+        outer = "Dataset[{}]" if self.kind in whole else wrap.get(self.kind, "{}")
+        result = {
+            Kind.FILTER: "bool",
+            Kind.GLOBAL_FILTER: "Drops",
+            Kind.VECTORISED: f"Batch[{type_name(self.gives)}]",
+            Kind.MAP: type_name(self.gives),
+            Kind.TRAIN: type_name(self.gives),
+            Kind.TRANSFORM: type_name(self.gives),
+        }.get(self.kind, f"Iterator[{type_name(self.gives)}]")
+        return f"{outer.format(type_name(self.takes))} → {result}"
+
+    @property
+    def summary(self) -> str:
+        return self.doc.split("\n")[0]
+
+    @property
+    def doc(self) -> str:
+        return inspect.getdoc(self.function) or ""
+
+    @property
+    def module(self) -> str:
+        return self.function.__module__
+
+
+@overload
+def step(function: Callable[..., Any]) -> Step: ...
+@overload
+def step(*, version: int = 1, requests: Callable[..., int] | None = None) -> Callable[[Callable[..., Any]], Step]: ...
+def step(
+    function: Callable[..., Any] | None = None, *, version: int = 1, requests: Callable[..., int] | None = None
+) -> Step | Callable[[Callable[..., Any]], Step]:
+    """Make a typed function a step.
+
+    version   raise it when the same code must give other results (a new library, say)
+    requests  (records in, **options) -> int: how many model calls the step will make at most; shown by `plan`
+
+    Raises PluginError when the signature is none of the kinds.
+    """
+    if function is None:
+        return lambda inner: declare(inner, version, requests)
+    return declare(function, version, requests)
+
+
+def declare(function: Callable[..., Any], version: int, requests: Callable[..., int] | None) -> Step:
+    name = f"{function.__module__}.{function.__name__}"
+    try:
+        hints = get_type_hints(function)
+    except NameError as error:
+        raise PluginError(f"step {name}: an annotation is not defined: {error}") from None
+    result = hints.pop("return", None)
+    parameters = list(inspect.signature(function).parameters.values())
+    if not parameters:
+        raise PluginError(f"step {name}: {SIGNATURES}")
+    first, *rest = parameters
+    kind, takes, gives = classify(hints.get(first.name), result, name)
+    fields: dict[str, Any] = {}
+    references: dict[str, type] = {}
+    paths = []
+    context = None
+    for parameter in rest:
+        if parameter.name not in hints:
+            raise PluginError(f"step {name}: option '{parameter.name}' has no type annotation")
+        hint = hints[parameter.name]
+        default = ... if parameter.default is parameter.empty else parameter.default
+        if hint is Context:
+            context = parameter.name
+            continue
+        inner = list(mentioned(hint))
+        if found := next((h for h in inner if h is Dataset or (isinstance(h, type) and issubclass(h, Model))), None):
+            references[parameter.name] = found
+            hint = as_names(hint)
+        elif Path in inner:
+            paths.append(parameter.name)
+        fields[parameter.name] = (hint, default)
+    options = create_model(function.__name__, __config__=ConfigDict(extra="forbid", strict=False), **fields)
+    return Step(
+        function.__name__.rstrip("_"), function, kind, takes, gives, options, references, tuple(paths), context,
+        version, requests,
+    )  # fmt: skip
+
+
+def mentioned(hint: Any) -> Iterator[Any]:
+    """Every type inside an annotation, without type arguments."""
+    origin = get_origin(hint)
+    yield origin or hint
+    for argument in get_args(hint):
+        yield from mentioned(argument)
+
+
+def as_names(hint: Any) -> Any:
+    """An annotation with every Model and Dataset replaced by str: what a recipe may write there."""
+    origin = get_origin(hint)
+    if hint is Dataset or origin is Dataset or (isinstance(hint, type) and issubclass(hint, Model)):
+        return str
+    if origin in (Union, types.UnionType):
+        return Union[tuple(as_names(argument) for argument in get_args(hint))]
+    if origin is list:
+        return list[as_names(get_args(hint)[0])]  # type: ignore[misc]
+    if origin is dict:
+        return dict[str, as_names(get_args(hint)[1])]  # type: ignore[misc]
+    return hint
+
+
+def is_record(hint: Any) -> bool:
+    return is_typeddict(hint) and (hint is Record or "id" in hint.__annotations__ or "id" in get_type_hints(hint))
+
+
+def is_model(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Model)
+
+
+def classify(first: Any, result: Any, name: str) -> tuple[Kind, Any, Any]:
+    """The kind of a step, what it takes and what it gives, from its first and its return annotation."""
+    origin, item = get_origin(first) or first, (get_args(first) or (Record,))[0]
+    out_origin, out_item = get_origin(result) or result, (get_args(result) or (Record,))[0]
+    made = is_record(out_item)
+    if is_record(first):
+        if result is bool:
+            return Kind.FILTER, first, first
+        if is_record(result):
+            return Kind.MAP, first, result
+        if out_origin is Iterator and made:
+            return Kind.FLAT_MAP, first, out_item
+    elif origin is Batch and out_origin is Batch and made:
+        return Kind.VECTORISED, item, out_item
+    elif origin is Iterator and out_origin is Iterator and made:
+        return Kind.STREAM, item, out_item
+    elif origin is Dataset:
+        if result is Drops:
+            return Kind.GLOBAL_FILTER, item, item
+        if out_origin is Iterator and made:
+            return Kind.GENERATE, item, out_item
+        if is_model(result):
+            return Kind.TRAIN, item, result
+    elif is_model(first) and is_model(result):
+        return Kind.TRANSFORM, first, result
+    raise PluginError(f"step {name}: {SIGNATURES}")

@@ -1,0 +1,1 @@
+"""Words, n-grams and overlap of text in any script."""
