@@ -1,12 +1,12 @@
 """Errors a user can act on. The command line prints these without a traceback.
 
-    FactoryError
-    ├── RecipeError    the recipe is wrong; carries file and line of every mistake found      exit 2
-    ├── PluginError    no plugin provides what was asked for, or a plugin is malformed        exit 2
-    ├── InputError     something named on the command line or by a URI cannot be had          exit 2
-    ├── ModelError     a model cannot be opened or refuses every request                      exit 2
-    ├── StepError      a step raised while it worked                                          exit 1
-    └── Pending        something from outside is awaited (votes, a batch job)                 exit 3
+FactoryError
+├── RecipeError    the recipe is wrong; carries file and line of every mistake found      exit 2
+├── PluginError    no plugin provides what was asked for, or a plugin is malformed        exit 2
+├── InputError     something named on the command line or by a URI cannot be had          exit 2
+├── ModelError     a model cannot be opened or refuses every request                      exit 2
+├── StepError      a step raised while it worked                                          exit 1
+└── Pending        something from outside is awaited (votes, a batch job)                 exit 3
 """
 
 from __future__ import annotations

@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import MappingProxyType, ModuleType
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from . import hookspecs
-from .engine.step import Step
 from .errors import PluginError, did_you_mean
+
+if TYPE_CHECKING:
+    from .engine.step import Step
 
 DEFAULT_PLUGINS = (
     "factory.corpus",
@@ -35,11 +39,11 @@ def load_plugins(folder: Path | None = None) -> None:
         for name in DEFAULT_PLUGINS:
             pm.register(importlib.import_module(name), name)
         pm.load_setuptools_entrypoints("factory")
+        all_steps.cache_clear()
     if folder is not None and folder.is_dir():
         for path in sorted(folder.resolve().glob("*.py")):
             if not path.name.startswith("_"):
                 load_file(path)
-    check_clashes()
 
 
 def load_file(path: Path) -> None:
@@ -48,7 +52,7 @@ def load_file(path: Path) -> None:
     if (known := sys.modules.get(name)) is not None:
         if known.__file__ == str(path):
             return
-        pm.unregister(known)
+        pm.unregister(known)  # the same file name in another project
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -56,6 +60,7 @@ def load_file(path: Path) -> None:
     try:
         spec.loader.exec_module(module)
         pm.register(module, str(path))
+        all_steps.cache_clear()
     except PluginError as error:
         del sys.modules[name]
         raise PluginError(f"{path}: {error}") from error
@@ -91,8 +96,12 @@ def registered() -> list[tuple[str, list[Step]]]:
     return sorted(found)
 
 
-def check_clashes() -> None:
-    """Raise PluginError when two plugins register one name; it names both."""
+@cache
+def all_steps() -> Mapping[str, Step]:
+    """Every step a recipe can name. Raises PluginError naming both plugins when two register one name."""
+    from .engine.step import Step
+
+    found: dict[str, Step] = {}
     owners: dict[str, str] = {}
     for plugin, steps in registered():
         for step in steps:
@@ -100,11 +109,8 @@ def check_clashes() -> None:
                 raise PluginError(f"plugin {plugin}: register_steps returned {step!r}; decorate it with @factory.step")
             if owners.setdefault(step.name, plugin) != plugin:
                 raise PluginError(f"two plugins register a step named '{step.name}': {owners[step.name]} and {plugin}")
-
-
-def all_steps() -> dict[str, Step]:
-    """Every step a recipe can name."""
-    return {step.name: step for steps in pm.hook.register_steps() for step in steps}
+            found[step.name] = step
+    return MappingProxyType(found)
 
 
 def get_step(name: str) -> Step:

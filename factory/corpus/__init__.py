@@ -1,1 +1,48 @@
-"""Room: corpus."""
+"""Documents come in here, are cleaned and deduplicated, and datasets go out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import factory
+
+
+@factory.hookimpl
+def register_steps() -> list[factory.Step]:
+    from . import draw, duplicates, language, minhash, normalize, paragraphs, pii, quality, reshape, split
+
+    return [
+        reshape.as_pairs,
+        reshape.as_text,
+        duplicates.dedup_exact,
+        minhash.dedup_minhash,
+        quality.gopher_quality,
+        language.language,
+        quality.length,
+        pii.mask_pii,
+        normalize.normalize,
+        quality.repetition,
+        split.split,
+        paragraphs.split_paragraphs,
+        draw.subsample,
+        draw.take,
+    ]
+
+
+@factory.hookimpl
+def open_dataset(uri: str) -> factory.Source | None:
+    """Files and globs, `hf:owner/name`, `python:stdlib` or `python:PACKAGE`."""
+    from . import files, hub, python_docs
+
+    for opener in (files.open_files, hub.open_hub, python_docs.open_python):
+        if (source := opener(uri)) is not None:
+            return source
+    return None
+
+
+@factory.hookimpl
+def save_dataset(dataset: factory.Dataset[Any], uri: str) -> bool | None:
+    """`.jsonl` (also .gz, .zst), `.parquet`, `.csv`; `?form=` alpaca, sharegpt, chatml, openai or plain."""
+    from . import export
+
+    return export.export(dataset, uri)

@@ -114,7 +114,9 @@ class Batch(Generic[R]):
     `batch.set(…)` or a chain of them; rows may be dropped, never reordered or invented.
     """
 
-    def __init__(self, table: pa.Table, dropped: list[tuple[pa.Table, str, list[dict[str, Any]]]] | None = None) -> None:
+    def __init__(
+        self, table: pa.Table, dropped: list[tuple[pa.Table, str, list[dict[str, Any]]]] | None = None
+    ) -> None:
         self.table = table
         self.dropped = dropped or []
 
@@ -142,4 +144,3 @@ class Batch(Generic[R]):
         details = [dict(zip(chosen, row, strict=True)) for row in zip(*chosen.values(), strict=True)] if chosen else []
         details = details or [{} for _ in range(gone.num_rows)]
         return Batch(self.table.filter(pc.invert(mask)), [*self.dropped, (gone, reason, details)])
-

@@ -53,8 +53,6 @@ class Answer:
         return {key: value for key, value in vars(self).items() if key != "request"}
 
 
-
-
 class Session(Protocol):
     """An open model. The engine submits groups of at most `batch` requests, `window` of them ahead.
 

@@ -127,7 +127,11 @@ class Drops(dict[str, Drop]):
 
 def digest(value: Any, size: int = 8) -> str:
     """Hex BLAKE2b of `value` as canonical JSON (sorted keys): 2 * size characters."""
-    data = value if isinstance(value, bytes) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    data = (
+        value
+        if isinstance(value, bytes)
+        else orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    )
     return hashlib.blake2b(data, digest_size=size).hexdigest()
 
 

@@ -23,6 +23,11 @@ class Piece:
     files: tuple[str, ...] = ()
     detail: Any = field(default=None, compare=False)
 
+    @property
+    def identity(self) -> list[Any]:
+        """Content and place: two equal files are two pieces, since their records have other ids."""
+        return [self.key, *self.files]
+
 
 class Source:
     """What `open_dataset` returns. Subclass it, set `kind`, and say what the pieces are and how one is read.

@@ -1,0 +1,163 @@
+"""`factory build` and `factory plan`: bring a recipe up to date, or say what that would take."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..engine.build import Result, load_project, run
+from ..engine.forecast import Forecast, forecast
+from ..engine.plan import Plan, make_plan
+from ..engine.recipe import read_recipe
+from ..errors import Pending, StepError
+from ..plugins import pm
+
+recipe_argument = click.argument("recipe", type=click.Path(path_type=Path))
+targets_argument = click.argument("targets", nargs=-1)
+limit_option = click.option("--limit", type=click.IntRange(1), metavar="N", help="A tiny version: N records a source.")
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="TARGET.STEP.OPTION=VALUE", help="Change an option for this build."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+
+
+def planned(
+    store: Path | None, recipe: Path, targets: tuple[str, ...], limit: int | None, overrides: tuple[str, ...]
+) -> Plan:
+    """The plan of a recipe, its project entered and its plugins loaded."""
+    found = load_project(recipe, store)
+    return make_plan(read_recipe(recipe, overrides), found, targets, limit)
+
+
+@click.command()
+@recipe_argument
+@targets_argument
+@click.option(
+    "--executor", default="serial", show_default=True, help="Where tasks run: serial, local:N, or a plugin's."
+)
+@limit_option
+@set_option
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@json_option
+@click.pass_obj
+def build(
+    store: Path | None,
+    recipe: Path,
+    targets: tuple[str, ...],
+    executor: str,
+    limit: int | None,
+    overrides: tuple[str, ...],
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Bring RECIPE, or only the TARGETS named and what they need, up to date, and nothing else.
+
+    What is stored already is not made again; a build that was killed goes on where it stopped.
+    """
+    from ..backends.progress import make_progress
+
+    started = time.monotonic()
+    plan = planned(store, recipe, targets, limit, overrides)
+    progress = make_progress(sys.stderr, quiet or as_json)
+    pm.register(progress, "progress")
+    try:
+        result = run(plan, executor)
+    except StepError as error:
+        again = shlex.join(["factory", *sys.argv[1:]])
+        raise StepError(f"{error}\nWhat was finished is stored. To go on from there: {again}") from error
+    finally:
+        pm.unregister(progress)
+    if as_json:
+        click.echo(json.dumps(_summary(result, time.monotonic() - started), ensure_ascii=False))
+    elif not quiet:
+        _print_result(result, time.monotonic() - started)
+    return Pending.exit_code if result.pending else 0
+
+
+def _summary(result: Result, seconds: float) -> dict[str, Any]:
+    targets = {}
+    for name, stage in result.plan.targets.items():
+        manifest = stage.manifest
+        targets[name] = {
+            "state": "complete" if manifest else "pending",
+            "type": manifest and manifest["type"],
+            "records": manifest and not stage.is_model and manifest["counts"]["out"],
+            "path": str(stage.folder / "model" if stage.is_model else stage.folder),
+            "fingerprint": stage.fingerprint,
+        }
+    return {
+        "recipe": result.plan.recipe.name,
+        "targets": targets,
+        "pending": result.pending,
+        "report": str(result.folder / "report.html"),
+        "seconds": round(seconds, 1),
+    }
+
+
+def _print_result(result: Result, seconds: float) -> None:
+    from ..commands.looking import metrics_of, print_metrics
+
+    for target, waits_for in result.pending.items():
+        click.echo(f"pending  {target}: {waits_for}")
+    for name, stage in result.plan.targets.items():
+        if stage.manifest and (rows := metrics_of(stage)):
+            click.echo(f"\n{name}")
+            print_metrics(rows)
+    folder = _short(result.folder)
+    click.echo(f"\nResults   {folder}/   ({', '.join(result.plan.targets)})")
+    click.echo(f"Report    {folder}/report.html")
+    click.echo(f"Took      {seconds:.1f} s")
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+@click.command()
+@recipe_argument
+@targets_argument
+@limit_option
+@set_option
+@json_option
+@click.pass_obj
+def plan(
+    store: Path | None,
+    recipe: Path,
+    targets: tuple[str, ...],
+    limit: int | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Show what a build of RECIPE would do; nothing is run and nothing is written."""
+    rows = forecast(planned(store, recipe, targets, limit, overrides))
+    if as_json:
+        click.echo(json.dumps([vars(row) for row in rows], ensure_ascii=False))
+        return
+    width = max(len(row.target) for row in rows)
+    for row in rows:
+        click.echo(f"{row.state:8} {row.target:{width}}  {row.label}{_tail(row)}")
+    running = [row for row in rows if row.state != "stored"]
+    calls = sum(row.calls or 0 for row in running)
+    unknown = [row.target for row in running if row.calls is None]
+    said = f"at most {calls:,} model calls" if calls or not unknown else "model calls"
+    open_ended = f", and as many as {', '.join(unknown)} will need" if unknown else ""
+    click.echo(f"\n{len(rows) - len(running)} of {len(rows)} stages are stored; the rest means {said}{open_ended}.")
+
+
+def _tail(row: Forecast) -> str:
+    if row.state == "stored":
+        return f"   {row.records:,} records" if row.records is not None else ""
+    parts = []
+    if row.tasks:
+        parts.append(f"{row.tasks_stored} of {row.tasks} tasks stored" if row.tasks_stored else f"{row.tasks} tasks")
+    if row.calls is None:
+        parts.append("model calls unknown until its input is built")
+    elif row.calls:
+        parts.append(f"at most {row.calls:,} model calls")
+    return f"   ({', '.join(parts)})" if parts else ""

@@ -1,0 +1,88 @@
+"""`factory export` and `factory new`: datasets out of the store, recipes out of the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..engine.build import opened
+from ..engine.dataset import Dataset
+from ..engine.recipe import read_recipe
+from ..engine.store import write_atomic
+from ..errors import InputError, did_you_mean
+from ..plugins import pm
+from .building import limit_option, planned, recipe_argument, set_option
+from .looking import complete, target_argument
+
+FORMS = ("plain", "alpaca", "sharegpt", "chatml", "openai")
+
+
+@click.command()
+@recipe_argument
+@target_argument
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--form", type=click.Choice(FORMS), default="plain", show_default=True, help="The columns a trainer reads."
+)
+@limit_option
+@set_option
+@click.pass_obj
+def export(
+    store: Path | None,
+    recipe: Path,
+    target: str,
+    file: Path,
+    form: str,
+    limit: int | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Write the records of TARGET to FILE; its ending says how: .jsonl, .parquet or .csv, also .jsonl.gz and .zst."""
+    stage = complete(planned(store, recipe, (), limit, overrides), target)
+    if stage.is_model:
+        raise InputError(f"'{target}' is a model; its folder is {stage.folder / 'model'}")
+    dataset = opened(stage)
+    assert isinstance(dataset, Dataset)
+    uri = str(file.resolve()) + ("" if form == "plain" else f"?form={form}")
+    if not pm.hook.save_dataset(dataset=dataset, uri=uri):
+        raise InputError(f"no plugin writes '{file.name}'; use .jsonl, .parquet or .csv")
+    click.echo(f"{len(dataset):,} records in {file}")
+
+
+def shipped() -> Path:
+    """The folder with recipes/ and seeds/: inside the wheel, or the checkout."""
+    package = Path(__file__).parent.parent
+    inside = package / "shipped"
+    return inside if inside.is_dir() else package.parent
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.argument("folder", type=click.Path(path_type=Path), default=Path())
+def new(name: str | None, folder: Path) -> None:
+    """Copy the recipe NAME, and the seed tasks it names, into FOLDER (here, when not given).
+
+    Without NAME, list the recipes there are.
+    """
+    known = {path.stem: path for path in sorted((shipped() / "recipes").glob("*.yaml"))}
+    if name is None:
+        width = max(map(len, known))
+        for stem, path in known.items():
+            first = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+            click.echo(f"{stem:{width}}  {first}")
+        return
+    if name not in known:
+        raise InputError(f"no recipe '{name}' comes with the factory; {did_you_mean(name, known)}")
+    recipe = read_recipe(known[name])
+    copies = {folder / known[name].name: known[name]}
+    for target in recipe.targets.values():
+        for source in target.sources:
+            if source.startswith("seeds/"):
+                copies[folder / source] = shipped() / source
+    for path in copies:
+        if path.exists():
+            raise InputError(f"'{path}' is there already; it is left as it is")
+    for path, source in copies.items():
+        write_atomic(path, source.read_bytes())
+        click.echo(f"wrote {path}")
+    click.echo(f"Next: factory build {folder / known[name].name}")

@@ -1,0 +1,108 @@
+"""`factory steps` and `factory plugins`: what a recipe can say, and who brought it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..engine.build import load_project
+from ..engine.step import Step
+from ..errors import PluginError, did_you_mean
+from ..plugins import all_steps, pm, registered
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+
+
+def option_rows(step: Step) -> list[tuple[str, str, str]]:
+    """(name, type, default) of every option of a step, from its signature."""
+    rows = []
+    for name, info in step.options.model_fields.items():
+        kind = step.references[name].__name__ if name in step.references else readable_type(info.annotation)
+        default = "required" if info.is_required() else json.dumps(plain(info.default), ensure_ascii=False)
+        rows.append((name, kind, default))
+    return rows
+
+
+def readable_type(annotation: Any) -> str:
+    """An annotation as people write it."""
+    text = getattr(annotation, "__name__", "") if isinstance(annotation, type) else str(annotation)
+    if isinstance(annotation, type) and not getattr(annotation, "__args__", None):
+        return text
+    text = str(annotation).replace("typing.", "")
+    words = [
+        part.rpartition(".")[2] for part in text.replace("[", " [ ").replace("]", " ] ").replace(",", " , ").split()
+    ]
+    joined = " ".join(words).replace(" [ ", "[").replace(" ]", "]").replace(" ,", ",")
+    return joined.replace("NoneType", "None")
+
+
+def plain(value: Any) -> Any:
+    """A default as JSON can say it."""
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value if _is_json(value) else str(value)
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True
+
+
+@click.command()
+@click.argument("name", required=False)
+@json_option
+def steps(name: str | None, as_json: bool) -> None:
+    """List every step a recipe can use, or explain the one called NAME."""
+    load_project(Path("recipe.yaml"))
+    known = all_steps()
+    if name is None:
+        if as_json:
+            click.echo(json.dumps({step.name: _described(step) for step in known.values()}, ensure_ascii=False))
+            return
+        width = max(map(len, known))
+        for step in sorted(known.values(), key=lambda step: (step.module.split(".")[1], step.name)):
+            click.echo(f"{step.name:{width}}  {step.kind.value:13}  {step.summary}")
+        return
+    if name not in known:
+        raise PluginError(f"no step named '{name}'; {did_you_mean(name, known)}")
+    step = known[name]
+    if as_json:
+        click.echo(json.dumps(_described(step), ensure_ascii=False))
+        return
+    click.echo(f"{step.name}: {step.kind.value}, {step.signature}\n\n{step.doc}\n")
+    rows = option_rows(step)
+    width = max((len(row[0]) for row in rows), default=0)
+    kinds = max((len(row[1]) for row in rows), default=0)
+    for option, kind, default in rows:
+        click.echo(f"  {option:{width}}  {kind:{kinds}}  {default}")
+
+
+def _described(step: Step) -> dict[str, Any]:
+    options = [{"name": name, "type": kind, "default": default} for name, kind, default in option_rows(step)]
+    facts = {"name": step.name, "kind": step.kind.value, "signature": step.signature, "module": step.module}
+    return {**facts, "doc": step.doc, "options": options}
+
+
+@click.command()
+@json_option
+def plugins(as_json: bool) -> None:
+    """List the plugins that are loaded here, and the steps and hooks of each."""
+    load_project(Path("recipe.yaml"))
+    rows = []
+    for name, brought in registered():
+        plugin = pm.get_plugin(name)
+        hooks = sorted(caller.name for caller in pm.get_hookcallers(plugin) or [] if caller.name != "register_steps")
+        rows.append({"plugin": name, "steps": [step.name for step in brought], "hooks": hooks})
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    for row in rows:
+        click.echo(f"{row['plugin']}")
+        if row["steps"]:
+            click.echo(f"  steps  {', '.join(row['steps'])}")
+        if row["hooks"]:
+            click.echo(f"  hooks  {', '.join(row['hooks'])}")

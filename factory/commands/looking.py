@@ -1,0 +1,203 @@
+"""`factory show` and `factory trace`: what a target holds, what it lost, and where a record came from."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..engine.lineage import resolve_id
+from ..engine.lineage import trace as trace_record
+from ..engine.plan import Plan, Stage
+from ..engine.records import KEPT, text_of
+from ..errors import InputError, did_you_mean
+from .building import json_option, limit_option, planned, recipe_argument, set_option
+
+target_argument = click.argument("target")
+WIDTH = 100
+
+
+def complete(plan: Plan, target: str) -> Stage:
+    """The last stage of a built target. Raises InputError when it is unknown or not built."""
+    if target not in plan.targets:
+        raise InputError(f"no target '{target}'; {did_you_mean(target, plan.targets)}")
+    stage = plan.targets[target]
+    if stage.manifest is None:
+        raise InputError(f"'{target}' is not built yet: factory build {plan.recipe.path} {target}")
+    return stage
+
+
+@click.command()
+@recipe_argument
+@target_argument
+@click.option("-n", "count", default=3, show_default=True, help="How many records to show.")
+@click.option("--dropped", is_flag=True, help="Show dropped records instead of kept ones.")
+@click.option("--reason", help="Show dropped records of this reason only.")
+@limit_option
+@set_option
+@json_option
+@click.pass_obj
+def show(
+    store: Path | None,
+    recipe: Path,
+    target: str,
+    count: int,
+    dropped: bool,
+    reason: str | None,
+    limit: int | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Show TARGET of RECIPE: its funnel (in, kept, dropped by reason) and a sample of its records."""
+    plan = planned(store, recipe, (), limit, overrides)
+    stage = complete(plan, target)
+    funnel = [
+        {**entry, "stage": one.label} for one in plan.of_target(target) for entry in (one.manifest or {})["funnel"]
+    ]
+    lost = dropped or reason is not None
+    records = islice(_dropped(plan, target, reason), count) if lost else islice(_kept(stage), count)
+    sample = list(records)
+    if as_json:
+        click.echo(json.dumps({"target": target, "funnel": funnel, "sample": sample}, ensure_ascii=False))
+        return
+    manifest = stage.manifest or {}
+    size = (
+        f"a {manifest['type']} in {stage.folder / 'model'}"
+        if stage.is_model
+        else f"{manifest['counts']['out']:,} records"
+    )
+    click.echo(f"{target}: {size}" + ("" if stage.is_model else f" of type {manifest['type']}"))
+    click.echo()
+    print_funnel(funnel)
+    for record in sample:
+        click.echo()
+        print_record(record)
+
+
+def _kept(stage: Stage) -> Iterator[dict[str, Any]]:
+    return iter(()) if stage.is_model else iter(stage.store.dataset(stage.fingerprint))
+
+
+def _dropped(plan: Plan, target: str, reason: str | None) -> Iterator[dict[str, Any]]:
+    for stage in plan.of_target(target):
+        for row in stage.store.dropped(stage.fingerprint):
+            if reason is None or row["reason"] == reason:
+                yield row
+
+
+def print_funnel(funnel: list[dict[str, Any]]) -> None:
+    """in -> kept -> dropped by reason, a line a step."""
+    width = max((len(entry["step"]) for entry in funnel), default=4)
+    click.echo(f"{'step':{width}}  {'in':>9}  {'kept':>9}  {'dropped':>9}")
+    for entry in funnel:
+        lost = sum(entry["reasons"].values())
+        click.echo(f"{entry['step']:{width}}  {entry['in']:>9,}  {entry['out']:>9,}  {lost:>9,}{_reasons(entry)}")
+
+
+def _reasons(entry: dict[str, Any]) -> str:
+    ranked = Counter(entry["reasons"]).most_common(4)
+    return "   " + ", ".join(f"{reason} {count:,}" for reason, count in ranked) if ranked else ""
+
+
+def print_record(record: dict[str, Any]) -> None:
+    """A record with its id, its text and what is known about it."""
+    click.echo(f"{record['id']}  from {', '.join(record['parents'][:4]) or 'nothing'}")
+    body = record
+    if "reason" in record and isinstance(record.get("record"), dict):
+        click.echo(f"  dropped by {record['step']}: {record['reason']} {_facts(record['details'])}".rstrip())
+        body = record["record"]
+    for name, value in body.items():
+        if name not in KEPT:
+            click.echo(f"  {name}: {_readable(value)}")
+    if record.get("meta"):
+        click.echo(f"  meta: {_facts(record['meta'])}")
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict) and "content" in value[0]:
+        value = text_of(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = " ".join(text.split())
+    return text if len(text) <= 4 * WIDTH else text[: 4 * WIDTH] + " …"
+
+
+def _facts(details: dict[str, Any]) -> str:
+    text = ", ".join(f"{name} {_readable(value)}" for name, value in details.items())
+    return text if len(text) <= 2 * WIDTH else text[: 2 * WIDTH] + " …"
+
+
+def metrics_of(stage: Stage) -> list[dict[str, Any]]:
+    """The rows of a target of Metric records, else nothing."""
+    if stage.is_model or (stage.manifest or {}).get("type") != "Metric":
+        return []
+    return [dict(record) for record in stage.store.dataset(stage.fingerprint)]
+
+
+def print_metrics(rows: list[dict[str, Any]]) -> None:
+    """Metrics as a table: one line a metric, one column for each thing measured."""
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    things = list(dict.fromkeys(row["of"] for row in rows))
+    values = {(row["name"], row["of"]): row["value"] for row in rows}
+    width = max(len(name) for name in names)
+    click.echo("  " + " " * width + "".join(f"  {thing:>12}" for thing in things))
+    for name in names:
+        cells = (f"{values[name, thing]:>12,.4g}" if (name, thing) in values else " " * 12 for thing in things)
+        click.echo(f"  {name:{width}}" + "".join(f"  {cell}" for cell in cells))
+
+
+@click.command()
+@recipe_argument
+@target_argument
+@click.argument("record_id", metavar="ID")
+@limit_option
+@set_option
+@json_option
+@click.pass_obj
+def trace(
+    store: Path | None,
+    recipe: Path,
+    target: str,
+    record_id: str,
+    limit: int | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Trace the record ID of TARGET, kept or dropped, back to the file and line it came from.
+
+    The beginning of an ID is enough where it is the only one.
+    """
+    plan = planned(store, recipe, (), limit, overrides)
+    complete(plan, target)
+    for stage in reversed(plan.of_target(target)):
+        if stage.is_model or not (found := resolve_id(stage, record_id)):
+            continue
+        if len(found) > 1 and record_id not in found:
+            raise InputError(f"'{record_id}' begins {len(found)} ids of '{target}': {', '.join(found)}")
+        stops = list(trace_record(stage, record_id if record_id in found else found[0]))
+        if as_json:
+            click.echo(json.dumps([vars(stop) for stop in stops], ensure_ascii=False))
+            return
+        for stop in stops:
+            indent = "  " * stop.depth
+            if stop.record is None:
+                click.echo(f"{indent}{stop.place}")
+            else:
+                dropped = stop.record.get("dropped")
+                note = f"  dropped by {dropped['step']}: {dropped['reason']}" if dropped else ""
+                click.echo(
+                    f"{indent}{stop.record['id']}  {stop.target}: {stop.label}{note}  {_first_text(stop.record)}"
+                )
+        return
+    raise InputError(f"'{target}' has no record '{record_id}', neither kept nor dropped")
+
+
+def _first_text(record: dict[str, Any]) -> str:
+    for name, value in record.items():
+        if name not in (*KEPT, "dropped") and value and (text := _readable(value)):
+            return repr(text[:60])
+    return ""

@@ -1,0 +1,171 @@
+"""`factory forget` and `factory gc`: what must go, and what nobody needs any more."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from ..engine.build import load_project
+from ..engine.forgotten import FILE, remember
+from ..engine.lineage import Touched, descendants, read_again, resolve_id
+from ..engine.lineage import trace as trace_record
+from ..engine.plan import Plan, make_plan
+from ..engine.recipe import read_recipe
+from ..engine.responses import Responses
+from ..engine.store import Store
+from ..errors import FactoryError, InputError
+from .building import json_option, planned, recipe_argument
+
+
+@click.command()
+@recipe_argument
+@click.argument("record_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask before removing.")
+@json_option
+@click.pass_obj
+def forget(store: Path | None, recipe: Path, record_id: str, yes: bool, as_json: bool) -> None:
+    """Remove the source record ID (or the place it was read from, such as data/x.jsonl#17).
+
+    Lists every artifact and model made from it, removes them and the model responses about it, and writes the
+    record's id into forgotten.jsonl in the project, so that no build reads it again. The file it came from is yours
+    and is left as it is.
+    """
+    plan = planned(store, recipe, (), None, ())
+    place = record_id if "#" in record_id or "/" in record_id else _place(plan, record_id)
+    source_id = read_again(plan, place)
+    if source_id is None:
+        raise InputError(f"no source of {recipe} has a record at '{place}'")
+    touched = descendants(plan, source_id, place)
+    rows = [_row(one) for one in touched]
+    if as_json:
+        if not yes:
+            raise InputError("--json asks nothing: add --yes")
+    else:
+        click.echo(f"{source_id}  {place}\n")
+        for row in rows:
+            what = "model" if row["model"] else f"{row['kept']:,} kept, {row['dropped']:,} dropped"
+            click.echo(f"  {row['target']:16} {row['stage']:40} {what:28} {row['fingerprint']}")
+        if not yes:
+            click.confirm(f"\nRemove these {len(rows)} artifacts and never read the record again?", abort=True)
+    remember(source_id, place)
+    responses = _remove(plan.store, touched, source_id)
+    if as_json:
+        summary = {"id": source_id, "place": place, "artifacts": rows, "responses": responses}
+        click.echo(json.dumps(summary, ensure_ascii=False))
+        return
+    click.echo(f"removed {len(rows)} artifacts and {responses} model responses; {FILE} keeps the record out")
+    models = [row["target"] for row in rows if row["model"]]
+    if models:
+        click.echo(f"copies of these models elsewhere have seen the record too: {', '.join(map(str, models))}")
+
+
+def _place(plan: Plan, record_id: str) -> str:
+    """The one place a record comes from. Raises InputError when there is none, or more than one."""
+    for stage in plan.stages:
+        if stage.is_model or not (found := resolve_id(stage, record_id)):
+            continue
+        places = {stop.place for stop in trace_record(stage, found[0]) if stop.record is None}
+        if len(found) == 1 and len(places) == 1:
+            return places.pop()
+        if len(found) > 1:
+            raise InputError(f"'{record_id}' begins {len(found)} ids: {', '.join(found)}")
+        raise InputError(
+            f"'{record_id}' was made from several records; forget the place you mean: {', '.join(sorted(places))}"
+        )
+    raise InputError(f"no built target of {plan.recipe.path} has a record '{record_id}'")
+
+
+def _row(touched: Touched) -> dict[str, object]:
+    stage = touched.stage
+    counts = {"kept": len(touched.kept), "dropped": len(touched.dropped), "model": touched.model}
+    return {"target": stage.target, "stage": stage.label, "fingerprint": stage.fingerprint, **counts}
+
+
+def _remove(store: Store, touched: list[Touched], source_id: str) -> int:
+    """Remove artifacts and the tasks and memos behind them; the manifest goes first, so nothing half-removed counts."""
+    about = {source_id}
+    for one in touched:
+        manifest = one.stage.manifest or {"shards": [], "memos": []}
+        about |= one.kept | one.dropped
+        (one.stage.folder / "manifest.json").unlink(missing_ok=True)
+        for entry in manifest["shards"]:
+            if task := entry.get("task"):
+                stem = store.task(task)
+                for ending in (".json", ".parquet", ".dropped.parquet"):
+                    stem.with_suffix(ending).unlink(missing_ok=True)
+        for memo in manifest["memos"]:
+            store.memo(memo).unlink(missing_ok=True)
+        shutil.rmtree(one.stage.folder, ignore_errors=True)
+        shutil.rmtree(store.work(one.stage.fingerprint), ignore_errors=True)
+    if not store.responses.exists():
+        return 0
+    responses = Responses(store.responses)
+    try:
+        return responses.forget(about)
+    finally:
+        responses.close()
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@json_option
+@click.pass_obj
+def gc(store: Path | None, dry_run: bool, as_json: bool) -> None:
+    """Remove from the store what no recipe of this project reaches any more.
+
+    Recipes are the *.yaml files of the project's folder and of its recipes/ folder. Votes and model responses stay.
+    """
+    found = load_project(Path("recipe.yaml"), store)
+    from ..engine.project import project_root
+
+    root = project_root()
+    paths = [*sorted(root.glob("*.yaml")), *sorted(root.glob("recipes/*.yaml"))]
+    artifacts, tasks, memos = _reached(found, paths)
+    doomed = list(_doomed(found, artifacts, tasks, memos))
+    size = sum(path.stat().st_size for path in _files(doomed))
+    if not dry_run:
+        for path in doomed:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if as_json:
+        click.echo(json.dumps({"removed": len(doomed), "bytes": size, "dry_run": dry_run}))
+        return
+    verb = "would remove" if dry_run else "removed"
+    click.echo(
+        f"{verb} {len(doomed)} items, {size / 1e6:,.1f} MB; {len(artifacts)} artifacts are reached by {len(paths)} recipes"
+    )
+
+
+def _reached(store: Store, recipes: list[Path]) -> tuple[set[str], set[str], set[str]]:
+    """Fingerprints, task keys and memo keys that the recipes reach. A recipe with mistakes stops the collection."""
+    artifacts: set[str] = set()
+    for path in recipes:
+        try:
+            plan = make_plan(read_recipe(path), store)
+        except FactoryError as error:
+            if "targets:" in str(error) and "a recipe needs" in str(error):
+                continue  # some other YAML file
+            raise InputError(f"{error}\nnothing was removed: mend this recipe, or move it away") from error
+        artifacts |= {stage.fingerprint for stage in plan.stages}
+    tasks: set[str] = set()
+    memos: set[str] = set()
+    for fingerprint in artifacts:
+        manifest = store.manifest(fingerprint) or {"shards": [], "memos": []}
+        tasks |= {entry["task"] for entry in manifest["shards"] if entry.get("task")}
+        memos |= set(manifest["memos"])
+    return artifacts, tasks, memos
+
+
+def _doomed(store: Store, artifacts: set[str], tasks: set[str], memos: set[str]) -> Iterator[Path]:
+    for kind in ("artifacts", "work"):
+        yield from (path for path in (store.root / kind).glob("*") if path.name not in artifacts)
+    yield from (path for path in (store.root / "tasks").glob("*/*") if path.name.partition(".")[0] not in tasks)
+    yield from (path for path in (store.root / "memo").glob("*/*") if path.stem not in memos)
+
+
+def _files(paths: list[Path]) -> Iterator[Path]:
+    for path in paths:
+        yield from (p for p in path.rglob("*") if p.is_file()) if path.is_dir() else iter((path,))

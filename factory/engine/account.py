@@ -1,0 +1,175 @@
+"""The account of a stage: what came in, what was kept, what was dropped and why. It must close."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from ..errors import StepError
+from .records import KEPT, Drop, digest
+
+DROPPED = pa.schema(
+    [
+        ("id", pa.string()),
+        ("parents", pa.list_(pa.string())),
+        ("step", pa.string()),
+        ("reason", pa.string()),
+        ("details", pa.string()),  # JSON
+        ("record", pa.string()),  # JSON: the columns the record had
+        ("meta", pa.string()),  # JSON
+    ]
+)
+
+
+COUNTED = ("in", "out", "made", "parted")
+
+
+@dataclass
+class Tally:
+    """One line of the funnel. It closes when in + made = out + parted + dropped.
+
+    made    records that began here: children of a flat map, candidates of a generating step
+    parted  records that ended here because others were made from them
+    """
+
+    name: str
+    incoming: int = 0
+    out: int = 0
+    made: int = 0
+    parted: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def entry(self) -> dict[str, Any]:
+        """As stored in the manifest."""
+        counts = {"in": self.incoming, "out": self.out, "made": self.made, "parted": self.parted}
+        return {"step": self.name, **counts, "reasons": dict(sorted(self.reasons.items()))}
+
+
+class Account:
+    """Every record of one shard, or of one stage that runs once, from arrival to its end."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.tallies: list[Tally] = []
+        self.origins: dict[str, list[str]] = {}  # a record at work -> the stage's inputs it comes from
+        self.places: dict[str, list[str]] = {}  # an input read from a source, which is not stored -> its place
+        self.inputs: set[str] = set()
+        self.kept: set[str] = set()
+        self.gone: set[str] = set()  # dropped ids
+        self.used: set[str] = set()  # inputs that something kept or dropped was made from
+        self.dropped: list[dict[str, Any]] = []
+        self.numbers: Counter[str] = Counter()
+
+    def line(self, name: str) -> Tally:
+        """A new line of the funnel; a step that stands twice in a stage has two."""
+        self.tallies.append(Tally(name))
+        return self.tallies[-1]
+
+    def arrive(self, record: Any, *, read: bool = False) -> Any:
+        """A record that enters the stage, from the store or `read` from a source."""
+        self.inputs.add(record["id"])
+        self.origins[record["id"]] = [record["id"]]
+        if read:
+            self.places[record["id"]] = record["parents"]
+        return record
+
+    def identify(self, record: Any, salt: str) -> Any:
+        """The record with an id no other has, and with parents that are stored: inputs of this stage.
+
+        A record made without an id gets one from its step, its parents and its columns.
+        """
+        if "id" not in record:
+            fields = {key: value for key, value in record.items() if key not in KEPT}
+            record = {"parents": [], "meta": {}, **record}
+            record["id"] = digest([salt, record["parents"], fields])
+        seen = self.numbers[record["id"]]
+        self.numbers[record["id"]] += 1
+        if seen:
+            record = {**record, "id": digest([salt, record["id"], seen]), "parents": [record["id"]]}
+        if record["id"] not in self.origins:
+            self.origins[record["id"]] = self.origins_of(record["parents"])
+            record = {**record, "parents": self.stored(self.origins[record["id"]])}
+        return record
+
+    def origins_of(self, parents: Iterable[str]) -> list[str]:
+        """The stage's inputs that records with these ids come from."""
+        return list(dict.fromkeys(origin for parent in parents for origin in self.origins.get(parent, [parent])))
+
+    def stored(self, origins: Iterable[str]) -> list[str]:
+        """Inputs as parents: by their ids, or by their places where the stage itself read them."""
+        return list(dict.fromkeys(name for origin in origins for name in self.places.get(origin, [origin])))
+
+    def drop(self, tally: Tally, record: Mapping[str, Any], why: Drop) -> None:
+        """A record ends here with a reason; of two reasons for one record the first stands."""
+        fields = {key: value for key, value in record.items() if key not in KEPT}
+        if "id" not in record:
+            record = {**record, "id": digest([tally.name, list(record.get("parents") or []), fields])}
+        if record["id"] in self.gone:
+            return
+        known = record["id"] in self.origins
+        tally.reasons[why.reason] += 1
+        tally.made += not known
+        parents = list(record.get("parents") or [])
+        if record["id"] not in self.inputs:
+            origins = self.origins[record["id"]] if known else self.origins_of(parents)
+            parents = self.stored(origins)
+            self.used.update(origins)
+        texts = {"details": _json(why.details), "record": _json(fields), "meta": _json(record.get("meta") or {})}
+        row = {"id": record["id"], "parents": parents, "step": tally.name, "reason": why.reason, **texts}
+        self.dropped.append(row)
+        self.gone.add(record["id"])
+
+    def keep(self, record: Mapping[str, Any]) -> None:
+        """A record that leaves the stage."""
+        self.kept.add(record["id"])
+        if record["id"] not in self.inputs:
+            self.used.update(self.origins[record["id"]])
+
+    def unmentioned(self) -> set[str]:
+        """Inputs that neither were kept, dropped, nor became anything."""
+        return self.inputs - self.kept - self.gone - self.used
+
+    def close(self) -> dict[str, Any]:
+        """The funnel and the totals. Raises StepError when a record vanished or was counted twice."""
+        if lost := sorted(self.unmentioned()):
+            said = f"{len(lost)} records were neither kept nor dropped ({', '.join(lost[:3])})"
+            raise StepError(f"{self.label}: {said}; a step lost them")
+        if both := sorted(self.kept & self.gone):
+            raise StepError(f"{self.label}: record {both[0]} was kept and dropped; a step must do one of the two")
+        for line in self.tallies:
+            if line.incoming + line.made != line.out + line.parted + sum(line.reasons.values()):
+                raise StepError(f"{self.label}: the account of {line.name} does not close: {line.entry()}")
+        funnel = [line.entry() for line in self.tallies]
+        return {"in": len(self.inputs), "out": len(self.kept), "dropped": len(self.dropped), "funnel": funnel}
+
+    def dropped_table(self, rows: list[dict[str, Any]] | None = None) -> pa.Table:
+        """These dropped records, or all, as they are stored."""
+        return pa.Table.from_pylist(self.dropped if rows is None else rows, schema=DROPPED)
+
+
+def _json(value: Any) -> str:
+    """JSON of anything a record can hold, lone surrogates included."""
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
+    except TypeError:
+        return json.dumps(value, default=str)
+
+
+def merge_funnels(funnels: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Funnels of the shards of one stage, line by line."""
+    merged: list[dict[str, Any]] = []
+    for funnel in funnels:
+        for index, entry in enumerate(funnel):
+            if index == len(merged):
+                merged.append({"step": entry["step"], **dict.fromkeys(COUNTED, 0), "reasons": Counter()})
+            line = merged[index]
+            for key in COUNTED:
+                line[key] += entry[key]
+            line["reasons"].update(entry["reasons"])
+    return [{**line, "reasons": dict(sorted(line["reasons"].items()))} for line in merged]

@@ -1,0 +1,363 @@
+"""Run a plan: skip what is stored, resume what is partly stored, run the rest."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, as_completed
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ..errors import FactoryError, InputError, Pending
+from ..plugins import load_plugins, open_uri, pm
+from .account import merge_funnels
+from .dataset import Dataset, Shard
+from .forgotten import Forgotten
+from .model import Model
+from .once import Job, Outcome, inline, run_job
+from .plan import Plan, Stage, make_plan
+from .process import run_in_child
+from .project import enter_project, file_hashes, find_project
+from .recipe import Call, read_recipe
+from .records import digest
+from .schema import type_name
+from .step import Kind
+from .store import Store, link, point, write_atomic
+from .work import Setup, Task, remote, run_task
+
+
+@dataclass
+class Result:
+    """What a build made. `result["corpus"]` is a Dataset, `result["tutor"]` a Model."""
+
+    plan: Plan
+    pending: dict[str, str] = field(default_factory=dict)  # target -> what it waits for
+
+    def __getitem__(self, target: str) -> Dataset[Any] | Model:
+        if target not in self.plan.targets:
+            raise InputError(f"this build has no target '{target}'; it has {', '.join(self.plan.targets)}")
+        stage = self.plan.targets[target]
+        if stage.manifest is None:
+            raise InputError(f"'{target}' is not built: {self.pending.get(target, 'it waits for another target')}")
+        return opened(stage)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.plan.targets)
+
+    @property
+    def folder(self) -> Path:
+        return self.plan.folder
+
+
+def load_project(recipe: Path, store: Path | None = None) -> Store:
+    """Enter the project of a recipe: its folder, its plugins, its store."""
+    root = find_project(recipe)
+    enter_project(root)
+    load_plugins(root / "plugins")
+    found = Store(store.resolve() if store else root / ".factory")
+    file_hashes.load(found.root / "files.json")
+    return found
+
+
+def build(
+    recipe: str | Path,
+    targets: Sequence[str] = (),
+    *,
+    executor: str = "serial",
+    limit: int | None = None,
+    overrides: Sequence[str] = (),
+    store: str | Path | None = None,
+) -> Result:
+    """Bring the targets of a recipe up to date, and nothing else.
+
+    targets    names; all of them when empty
+    executor   serial, local:N, or what a plugin opens
+    limit      records taken of each source, and the most a `count` option may say
+    overrides  `target.step.option=value` settings
+    Raises a FactoryError (see factory.errors); what was finished before stays.
+    """
+    path = Path(recipe)
+    found = load_project(path, Path(store) if store else None)
+    plan = make_plan(read_recipe(path, overrides), found, tuple(targets), limit)
+    return run(plan, executor)
+
+
+def run(plan: Plan, executor: str = "serial") -> Result:
+    """Run a plan's stages in order. What waits for something from outside is left open, the rest goes on."""
+    plan.store.prepare()
+    result = Result(plan)
+    error: BaseException | None = None
+    pm.hook.before_build(plan=plan)
+    open_stages: set[str] = set()
+    try:
+        with open_uri("executor", executor) as workers:
+            runner = Runner(plan, workers, executor)
+            for stage in plan.stages:
+                if _needed_by(stage) & open_stages:
+                    open_stages.add(stage.fingerprint)
+                    continue
+                try:
+                    runner.bring_up_to_date(stage)
+                except Pending as awaited:
+                    open_stages.add(stage.fingerprint)
+                    result.pending[stage.target] = str(awaited)
+    except BaseException as caught:
+        error = caught
+        raise
+    finally:
+        publish(plan)
+        pm.hook.after_build(plan=plan, error=error or (Pending(_awaited(result)) if result.pending else None))
+    return result
+
+
+def _awaited(result: Result) -> str:
+    return "; ".join(f"{target}: {what}" for target, what in result.pending.items())
+
+
+def _needed_by(stage: Stage) -> set[str]:
+    made = [value for value in stage.references.values() if isinstance(value, Stage)]
+    return {needed.fingerprint for needed in (*stage.inputs, *made)}
+
+
+def publish(plan: Plan) -> None:
+    """build/RECIPE/TARGET -> the artifact, for every target that is complete."""
+    for name, stage in plan.targets.items():
+        if stage.manifest is not None:
+            point(plan.folder / name, stage.folder)
+    if file_hashes.fresh:
+        write_atomic(plan.store.root / "files.json", orjson.dumps(file_hashes.known))
+        file_hashes.fresh = False
+
+
+def opened(stage: Stage) -> Dataset[Any] | Model:
+    """A complete stage as what a step gets: its records, or its model."""
+    if not stage.is_model:
+        return stage.store.dataset(stage.fingerprint)
+    model: Model = open_uri("model", str(stage.folder / "model"))
+    return replace(model, uri=stage.target, identity=stage.fingerprint)
+
+
+def reading(stage: Stage) -> list[tuple[list[Any], dict[str, Any]]]:
+    """What each reading task is known by, and what it reads. With a limit, one task takes the first records."""
+    forgotten = Forgotten.load()
+    groups = [(piece,) for piece in stage.pieces] or [()]
+    found: list[tuple[list[Any], dict[str, Any]]] = []
+    for group in groups if stage.limit is None else [stage.pieces]:
+        hidden = frozenset(record for piece in group for record in forgotten.of(piece))
+        known = [[piece.identity for piece in group], stage.limit]
+        found.append((known, {"pieces": group, "limit": stage.limit, "forgotten": hidden}))
+    return found
+
+
+def task_keys(stage: Stage) -> list[str]:
+    """Keys of the tasks of a per-shard stage with one complete input, or with a source."""
+    if stage.source is not None:
+        return [digest([stage.task_identity, *known], 12) for known, _ in reading(stage)]
+    shards = stage.store.dataset(stage.inputs[0].fingerprint).shards
+    return [digest([stage.task_identity, shard.key], 12) for shard in shards]
+
+
+class Runner:
+    """Brings one stage after the other up to date."""
+
+    def __init__(self, plan: Plan, workers: Executor, executor: str) -> None:
+        self.plan, self.store, self.workers, self.executor = plan, plan.store, workers, executor
+        self.setup = Setup(plan.project, plan.project / "plugins")
+        self.submit = inline(self.setup, workers)
+
+    def bring_up_to_date(self, stage: Stage) -> None:
+        manifest = stage.manifest
+        if manifest is not None:
+            pm.hook.after_stage(stage=stage, manifest=manifest, cached=True)
+            return
+        whose = f"recipe {self.plan.recipe.name}, target {stage.target}"
+        with self.store.lock(stage.fingerprint, whose):
+            manifest = stage.manifest  # the build waited for may have made it
+            cached = manifest is not None
+            started = time.monotonic()
+            if manifest is None:
+                manifest = self.make(stage)
+                self.note_time(stage, time.monotonic() - started)
+        pm.hook.after_stage(stage=stage, manifest=manifest, cached=cached)
+
+    def make(self, stage: Stage) -> dict[str, Any]:
+        folder = self.store.begin(stage.fingerprint)
+        objects = {
+            name: opened(value) if isinstance(value, Stage) else value for name, value in stage.references.items()
+        }
+        memos: list[str] = []
+        head = stage.head
+        if head is not None and head.kind is Kind.GLOBAL_FILTER:
+            outcome = self.once(stage, objects)
+            memos = outcome.memos
+            shards, counts = self.per_shard(stage, folder, objects, outcome)
+        elif stage.per_shard:
+            shards, counts = self.per_shard(stage, folder, objects, None)
+        else:
+            outcome = self.once(stage, objects)
+            shards, counts, memos = outcome.shards, outcome.counts, outcome.memos
+        manifest = {
+            "target": stage.target,
+            "recipe": self.plan.recipe.name,
+            "steps": [{"step": call.step, "options": call.options} for call in stage.calls],
+            "source": stage.source.uri if stage.source else None,
+            "inputs": [one.fingerprint for one in stage.inputs],
+            "references": {
+                name: value.fingerprint if isinstance(value, Stage) else value.identity or value.uri
+                for name, value in stage.references.items()
+            },
+            "type": type_name(stage.gives),
+            "counts": {key: counts[key] for key in ("in", "out", "dropped")},
+            "funnel": counts["funnel"],
+            "shards": shards,
+            "memos": sorted(set(memos)),
+        }
+        self.store.commit(stage.fingerprint, manifest)
+        return manifest
+
+    def once(self, stage: Stage, objects: dict[str, Any]) -> Outcome:
+        """Run the head of a stage over its whole input, in this process or in one of its own."""
+        call = stage.calls[0]
+        job = Job(
+            stage.fingerprint, f"{stage.target}: {call.step}", call, self.takes(stage), type_name(stage.gives),
+            self.store, objects=objects, seed=self.plan.recipe.seed, threads=self.plan.recipe.threads,
+        )  # fmt: skip
+        if stage.inputs[0].is_model:
+            model = opened(stage.inputs[0])
+            assert isinstance(model, Model)
+            job = replace(job, model=model)
+        else:
+            job = replace(job, dataset=self.gather(stage))
+
+        def tell(what: str, *details: Any) -> None:
+            if what == "metrics":
+                pm.hook.log_metrics(stage=stage, step=details[0], metrics=details[1])
+            elif what == "asked":
+                counts = {"asked": details[0], "replayed": details[1]}
+                pm.hook.after_task(stage=stage, done=0, total=0, counts=counts)
+            elif what == "progress":
+                pm.hook.after_task(stage=stage, done=details[0], total=details[1], counts={})
+
+        if stage.own_process:
+            return run_in_child(job, self.setup, self.executor, tell)
+        return run_job(job, tell, self.submit)
+
+    def takes(self, stage: Stage) -> str:
+        if stage.source is not None:
+            return type_name(stage.source.kind)
+        return type_name(stage.inputs[0].gives)
+
+    def gather(self, stage: Stage) -> Dataset[Any]:
+        """The stage's input as one dataset; an id that comes through two branches is renumbered in the later one."""
+        parts = [self.store.dataset(one.fingerprint) for one in stage.inputs]
+        named = dict(zip(stage.input_names, parts, strict=True))
+        if len(parts) == 1:
+            return Dataset(parts[0].shards, parts[0].kind, named)
+        seen: set[str] = set()
+        shards: list[Shard] = []
+        for number, part in enumerate(parts):
+            fresh: set[str] = set()
+            for shard in part.shards:
+                ids = set(shard.ids())
+                if twice := sorted(ids & seen):
+                    path = self.store.work(stage.fingerprint) / f"again-{number}-{digest([number, twice])}.json"
+                    write_atomic(path, orjson.dumps(twice))
+                    shard = replace(shard, again=str(path), key=digest([shard.key, number, twice]))
+                fresh |= ids
+                shards.append(shard)
+            seen |= fresh
+        return Dataset(shards, parts[0].kind, named)
+
+    def tasks(self, stage: Stage, objects: dict[str, Any], filtered: Outcome | None) -> list[tuple[str, Task]]:
+        """(key, task) for every shard or piece that comes in."""
+        recipe = self.plan.recipe
+        calls = tuple(Call(call.step, call.options) for call in stage.calls)
+        plain = Task(
+            calls, f"{stage.target}: {stage.label}", self.takes(stage), type_name(stage.gives), objects=objects,
+            seed=recipe.seed, threads=recipe.threads,
+        )  # fmt: skip
+        if stage.source is not None:
+            return [
+                (digest([stage.task_identity, *known], 12), replace(plain, uri=stage.source.uri, **parts))
+                for known, parts in reading(stage)
+            ]
+        found = []
+        for index, shard in enumerate(self.gather(stage).shards):
+            task, known = replace(plain, shard=shard), [stage.task_identity, shard.key]
+            if filtered is not None:
+                mine = {i: filtered.drops[i] for i in shard.ids() if i in filtered.drops}
+                data = orjson.dumps({i: [drop.reason, drop.details] for i, drop in sorted(mine.items())})
+                path = self.store.work(stage.fingerprint) / f"drops-{index:05d}.json"
+                write_atomic(path, data)
+                task, known = replace(task, drops=str(path)), [*known, digest(data)]
+            found.append((digest(known, 12), task))
+        return found
+
+    def per_shard(
+        self, stage: Stage, folder: Path, objects: dict[str, Any], filtered: Outcome | None
+    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Run the tasks that are not stored; link all their outputs into the artifact in order."""
+        tasks = self.tasks(stage, objects, filtered)
+        notes: dict[str, dict[str, Any]] = {}
+        waiting: dict[Future[Any], str] = {}
+
+        def land(key: str, note: dict[str, Any]) -> None:
+            notes[key] = note
+            counts = {name: note[name] for name in ("in", "out", "dropped")}
+            pm.hook.after_task(stage=stage, done=len(notes), total=len(tasks), counts=counts)
+
+        missing = []
+        for key, task in dict(tasks).items():
+            path = self.store.task(key).with_suffix(".json")
+            if path.exists():
+                notes[key] = orjson.loads(path.read_bytes())
+            else:
+                missing.append((key, task))
+        try:
+            for key, task in missing:
+                future = self.submit_task(task, self.store.task(key))
+                if future.done():  # the serial executor: tell as it goes
+                    land(key, future.result())
+                else:
+                    waiting[future] = key
+            for future in as_completed(waiting):
+                land(waiting[future], future.result())
+        finally:
+            for future in waiting:
+                future.cancel()
+        shards = []
+        for index, (key, _) in enumerate(tasks):
+            stem, note_of = self.store.task(key), notes[key]
+            entry = {
+                "file": f"shard-{index:05d}.parquet",
+                "key": note_of["key"],
+                "records": note_of["records"],
+                "dropped": note_of["dropped"],
+                "dropped_file": f"dropped-{index:05d}.parquet",
+                "task": key,
+            }
+            link(stem.with_suffix(".parquet"), folder / entry["file"])
+            link(stem.with_suffix(".dropped.parquet"), folder / entry["dropped_file"])
+            shards.append(entry)
+        totals = {name: sum(notes[key][name] for key, _ in tasks) for name in ("in", "out", "dropped")}
+        return shards, {**totals, "funnel": merge_funnels(notes[key]["funnel"] for key, _ in tasks)}
+
+    def submit_task(self, task: Task, stem: Path) -> Future[Any]:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        return self.workers.submit(
+            remote, self.setup, pickle.dumps((run_task.__module__, run_task.__name__, (task, stem)))
+        )
+
+    def note_time(self, stage: Stage, seconds: float) -> None:
+        """Timings lie beside the results, not in manifests, which say the same for every build."""
+        path = self.plan.folder / "timings.json"
+        known = orjson.loads(path.read_bytes()) if path.exists() else {}
+        known[stage.fingerprint] = round(seconds, 2)
+        write_atomic(path, orjson.dumps(known, option=orjson.OPT_INDENT_2))
+
+
+__all__ = ["FactoryError", "Result", "build", "load_project", "opened", "run"]

@@ -1,0 +1,322 @@
+"""What runs once for a whole dataset: streams, generators, global filters, training. In the driver or a child."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ..errors import FactoryError, PluginError, StepError
+from ..plugins import get_step
+from .account import Account, Tally
+from .context import Context
+from .dataset import Dataset, Shard
+from .fingerprint import code_hash
+from .model import Answer, Model, Request
+from .options import options_of
+from .recipe import Call
+from .records import RECORD_TYPES, Drop, Record, digest
+from .responses import Asking, Responses
+from .schema import schema_of
+from .step import Kind, Step
+from .store import Store, write_atomic, write_table
+from .work import Setup, remote, to_table
+
+SHARD_RECORDS = 4096  # records in a shard of a step that generates
+
+Tell = Callable[..., None]  # (what, *details): news for the driver
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage that runs once, as plain data: it may travel to a process of its own."""
+
+    fingerprint: str
+    label: str
+    call: Call
+    takes: str
+    gives: str
+    store: Store
+    dataset: Dataset[Any] | None = None
+    model: Model | None = None
+    objects: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    threads: int = 2
+
+
+@dataclass
+class Outcome:
+    """What a job leaves besides its files: the manifest's entries, or the drops of a global filter."""
+
+    shards: list[dict[str, Any]] = field(default_factory=list)
+    counts: dict[str, Any] = field(default_factory=dict)
+    drops: dict[str, Drop] = field(default_factory=dict)
+    memos: list[str] = field(default_factory=list)
+
+
+def run_job(job: Job, tell: Tell, submit: Callable[[bytes], Future[Any]]) -> Outcome:
+    """Run the one step of a job.
+
+    tell    is called with news: ("asked", asked, replayed), ("metrics", step, {...}), ("progress", done, total, note)
+    submit  sends packed work to the executor
+    """
+    step = get_step(job.call.step)
+    account = Account(job.label)
+    runtime = JobRuntime(job, step, account, tell, submit)
+    options = options_of(step, job.call, job.objects)
+    if step.context:
+        work, output = job.store.work(job.fingerprint), job.store.artifact(job.fingerprint) / "model"
+        work.mkdir(parents=True, exist_ok=True)
+        options[step.context] = Context(step.name, job.seed, job.threads, work, output, runtime)
+    try:
+        if step.kind is Kind.STREAM:
+            outcome = _stream(job, step, options, account, runtime)
+        elif step.kind is Kind.GENERATE:
+            outcome = _generate(job, step, options, account, runtime)
+        elif step.kind is Kind.GLOBAL_FILTER:
+            outcome = Outcome(drops=dict(_called(step, job.dataset, options)))
+        else:
+            outcome = _train(job, step, options, account)
+    finally:
+        runtime.close()
+    runtime.write_sections()
+    outcome.memos = runtime.memos
+    return outcome
+
+
+def _called(step: Step, first: Any, options: dict[str, Any]) -> Any:
+    try:
+        return step.function(first, **options)
+    except FactoryError:
+        raise
+    except Drop as drop:
+        raise StepError(
+            f"{step.name} raised Drop('{drop.reason}'); a {step.kind.value} uses ctx.drop(record, reason)"
+        ) from drop
+    except Exception as error:
+        raise StepError(f"{step.name} failed: {type(error).__name__}: {error}") from error
+
+
+def _iterated(step: Step, produced: Iterator[Any]) -> Iterator[Any]:
+    """The records a step yields, errors as sentences."""
+    iterator = iter(produced)
+    while True:
+        try:
+            record = next(iterator)
+        except StopIteration:
+            return
+        except FactoryError:
+            raise
+        except Exception as error:
+            raise StepError(f"{step.name} failed: {type(error).__name__}: {error}") from error
+        yield record
+
+
+class JobRuntime:
+    """The engine's side of the context of a step that runs once."""
+
+    def __init__(self, job: Job, step: Step, account: Account, tell: Tell, submit: Callable[[bytes], Future[Any]]):
+        self.job, self.step, self.account, self.tell_driver, self.submit = job, step, account, tell, submit
+        self.tally = account.line(step.name)
+        self.sections: list[dict[str, str]] = []
+        self.memos: list[str] = []
+        self.asking: Asking | None = None
+        self.metrics = job.store.artifact(job.fingerprint) / "metrics.jsonl"
+
+    def map(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> Iterator[Any]:
+        if "<" in function.__qualname__ or "." in function.__qualname__:
+            raise PluginError(f"ctx.map needs a module's top-level function, not {function.__qualname__}")
+        code, given = code_hash(function), _portable(args)
+        paths, waiting = [], []
+        for item in items:
+            key = digest([function.__module__, function.__name__, code, _portable(item), given], 12)
+            path = self.job.store.memo(key)
+            paths.append(path)
+            self.memos.append(key)
+            if not path.exists():
+                call = ("factory.engine.work", "run_memo", (function.__module__, function.__name__, item, args, path))
+                waiting.append(self.submit(pickle.dumps(call)))
+        done = len(paths) - len(waiting)
+        for future in waiting:
+            future.result()
+            done += 1
+            self.tell(done, len(paths), function.__name__)
+        for path in paths:
+            yield pickle.loads(path.read_bytes())
+
+    def ask(self, model: Model, requests: Iterable[Request], ahead: int | None) -> Iterator[Answer]:
+        if self.asking is None:
+            told = lambda asked, replayed: self.tell_driver("asked", asked, replayed)  # noqa: E731
+            self.asking = Asking(Responses(self.job.store.responses), self.job.threads, told)
+        return self.asking.ask(model, requests, ahead)
+
+    def drop(self, record: Any, reason: str, details: dict[str, Any]) -> None:
+        self.account.drop(self.tally, record, Drop(reason, **details))
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        with self.metrics.open("ab") as file:
+            file.write(orjson.dumps({"step": step, **metrics}) + b"\n")
+        self.tell_driver("metrics", step, metrics)
+
+    def report(self, title: str, body: str) -> None:
+        self.sections.append({"title": title, "body": body})
+
+    def tell(self, done: int, total: int, note: str) -> None:
+        self.tell_driver("progress", done, total, note)
+
+    def write_sections(self) -> None:
+        if self.sections:
+            path = self.job.store.artifact(self.job.fingerprint) / "sections.json"
+            write_atomic(path, orjson.dumps(self.sections, option=orjson.OPT_INDENT_2))
+
+    def close(self) -> None:
+        if self.asking:
+            self.asking.close()
+            self.asking.responses.close()
+
+
+def _portable(value: Any) -> Any:
+    """An item or argument of `ctx.map` as what it is known by."""
+    if isinstance(value, Shard):
+        return ["shard", value.key, bool(value.again) and Path(value.again).read_text()]
+    if isinstance(value, Dataset):
+        return ["dataset", [_portable(shard) for shard in value.shards]]
+    if isinstance(value, Model):
+        return ["model", value.identity or value.uri]
+    if isinstance(value, list | tuple):
+        return [_portable(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _portable(item) for key, item in value.items()}
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    raise PluginError(f"ctx.map takes shards, datasets and JSON values, not {type(value).__name__}")
+
+
+class _Writer:
+    """Shards of a step's output, each written as soon as no more records can come to it."""
+
+    def __init__(self, job: Job, account: Account, tally: Tally) -> None:
+        self.folder = job.store.artifact(job.fingerprint)
+        self.schema = schema_of(RECORD_TYPES.get(job.gives, Record))
+        self.account, self.tally = account, tally
+        self.entries: list[dict[str, Any]] = []
+
+    def write(self, records: list[Any]) -> None:
+        name = f"shard-{len(self.entries):05d}.parquet"
+        table = to_table(records, self.schema, self.account, self.tally)
+        key = write_table(self.folder / name, table)
+        self.entries.append({"file": name, "key": key, "records": table.num_rows, "dropped": 0, "dropped_file": ""})
+
+    def write_dropped(self, homes: dict[str, int]) -> None:
+        """Dropped records beside the shard of the record they come from."""
+        rows: dict[int, list[dict[str, Any]]] = {}
+        for row in self.account.dropped:
+            at = next((homes[i] for i in [row["id"], *row["parents"]] if i in homes), 0)
+            rows.setdefault(min(at, len(self.entries) - 1), []).append(row)
+        for index, entry in enumerate(self.entries):
+            entry["dropped_file"] = f"dropped-{index:05d}.parquet"
+            entry["dropped"] = len(rows.get(index, []))
+            write_table(self.folder / entry["dropped_file"], self.account.dropped_table(rows.get(index, [])))
+
+
+def _arriving(dataset: Dataset[Any], account: Account, tally: Tally, homes: dict[str, int]) -> Iterator[Any]:
+    for index, shard in enumerate(dataset.shards):
+        for record in shard.records():
+            tally.incoming += 1
+            homes[record["id"]] = index
+            yield account.arrive(record)
+
+
+def _produced(step: Step, produced: Iterator[Any], account: Account, tally: Tally) -> Iterator[Any]:
+    """Records a step yields, with ids and stored parents, counted."""
+    for record in _iterated(step, produced):
+        record = account.identify(record, step.name)
+        if record["id"] not in account.inputs:
+            tally.made += 1
+        tally.out += 1
+        yield record
+
+
+def _stream(job: Job, step: Step, options: dict[str, Any], account: Account, runtime: JobRuntime) -> Outcome:
+    """Answers come in input order, so an output lies in the shard of its first parent and is written with it."""
+    assert job.dataset is not None
+    homes: dict[str, int] = {}
+    writer, waiting, at = _Writer(job, account, runtime.tally), [], 0
+    incoming = _arriving(job.dataset, account, runtime.tally, homes)
+    for record in _produced(step, _called(step, incoming, options), account, runtime.tally):
+        home = next((homes[i] for i in [record["id"], *record["parents"]] if i in homes), at)
+        while at < home:
+            writer.write(waiting)
+            waiting, at = [], at + 1
+        waiting.append(record)
+    for _ in incoming:  # a step that stopped early: what it did not take is accounted for
+        pass
+    while at < max(1, len(job.dataset.shards)):
+        writer.write(waiting)
+        waiting, at = [], at + 1
+    return _finish(job, account, runtime.tally, writer, homes)
+
+
+def _generate(job: Job, step: Step, options: dict[str, Any], account: Account, runtime: JobRuntime) -> Outcome:
+    assert job.dataset is not None
+    homes: dict[str, int] = {}
+    for _ in _arriving(job.dataset, account, runtime.tally, homes):
+        pass
+    writer, waiting = _Writer(job, account, runtime.tally), []
+    for record in _produced(step, _called(step, job.dataset, options), account, runtime.tally):
+        waiting.append(record)
+        if len(waiting) == SHARD_RECORDS:
+            writer.write(waiting)
+            waiting = []
+    if waiting or not writer.entries:
+        writer.write(waiting)
+    return _finish(job, account, runtime.tally, writer, {})
+
+
+def _finish(job: Job, account: Account, tally: Tally, writer: _Writer, homes: dict[str, int]) -> Outcome:
+    """Drop the inputs nobody mentioned, close the account, write the dropped records."""
+    assert job.dataset is not None
+    if unmentioned := account.unmentioned():
+        for record in job.dataset:
+            if record["id"] in unmentioned:
+                account.drop(tally, record, Drop("not used"))
+    tally.parted = len(account.inputs - account.kept - account.gone)
+    counts = account.close()
+    writer.write_dropped(homes)
+    return Outcome(shards=writer.entries, counts=counts)
+
+
+def _train(job: Job, step: Step, options: dict[str, Any], account: Account) -> Outcome:
+    """A model from a dataset or from a model; every input record counts as used unless the step dropped it."""
+    folder = job.store.artifact(job.fingerprint)
+    shutil.rmtree(folder / "model", ignore_errors=True)
+    tally = account.tallies[-1]
+    if job.dataset is not None:
+        for _ in _arriving(job.dataset, account, tally, {}):
+            pass
+    made = _called(step, job.dataset if job.dataset is not None else job.model, options)
+    if not isinstance(made, Model) or not (folder / "model").is_dir():
+        raise StepError(f"{step.name} must save its model in ctx.output and return a Model, not {made!r}")
+    account.used |= account.inputs - account.gone
+    tally.parted = len(account.used)
+    counts = account.close()
+    write_table(folder / "dropped-00000.parquet", account.dropped_table())
+    entry = {
+        "file": "",
+        "key": "",
+        "records": 0,
+        "dropped": len(account.dropped),
+        "dropped_file": "dropped-00000.parquet",
+    }
+    return Outcome(shards=[entry], counts=counts)
+
+
+def inline(setup: Setup, executor: Executor) -> Callable[[bytes], Future[Any]]:
+    """How a job in this process hands packed work to an executor."""
+    return lambda packed: executor.submit(remote, setup, packed)

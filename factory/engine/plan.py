@@ -1,0 +1,480 @@
+"""Recipe to plan: references resolved, options checked, steps fused into stages, stages fingerprinted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..errors import FactoryError, InputError, Problem, RecipeError, did_you_mean
+from ..plugins import all_steps, open_uri
+from .fingerprint import FORMAT, code_hash
+from .forgotten import Forgotten
+from .model import Model
+from .project import hash_path, project_path, project_root
+from .recipe import Call, Recipe, Target, is_name
+from .records import Record, digest, satisfies
+from .schema import type_name
+from .source import Piece, Source
+from .step import PER_SHARD, Kind, Step, is_model
+from .store import Store
+
+OWN_PROCESS = frozenset({Kind.TRAIN, Kind.TRANSFORM})
+ALONE = frozenset({Kind.STREAM, Kind.GENERATE, Kind.TRAIN, Kind.TRANSFORM})
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """Steps that run as one pass: the unit of the plan and of the store."""
+
+    target: str
+    index: int
+    calls: tuple[Call, ...]
+    inputs: tuple[Stage, ...]
+    input_names: tuple[str, ...]
+    gives: Any  # a record type, or a Model class
+    fingerprint: str
+    recipe: Recipe = field(repr=False)
+    store: Store = field(repr=False)
+    source: Source | None = None
+    pieces: tuple[Piece, ...] = ()
+    limit: int | None = None
+    references: Mapping[str, Stage | Model] = field(default_factory=dict)  # name or URI in the options -> what it is
+    task_identity: str = ""  # what a per-shard task's result depends on besides its shard
+
+    @property
+    def steps(self) -> list[Step]:
+        known = all_steps()
+        return [known[call.step] for call in self.calls]
+
+    @cached_property
+    def head(self) -> Step | None:
+        """The step that decides how the stage runs; None when it only reads."""
+        return self.steps[0] if self.calls else None
+
+    @property
+    def kind(self) -> str:
+        """`read`, `per shard`, or the kind of the step that heads the stage."""
+        if self.head is None:
+            return "read"
+        return "per shard" if self.head.kind in PER_SHARD else self.head.kind.value
+
+    @property
+    def per_shard(self) -> bool:
+        return self.head is None or self.head.kind in PER_SHARD
+
+    @property
+    def is_model(self) -> bool:
+        return is_model(self.gives)
+
+    @property
+    def asks(self) -> bool:
+        """Whether a model is referred to, so that the stage runs in a process of its own."""
+        found = [value for value in self.references.values() if isinstance(value, Model) or value.is_model]
+        return bool(found) and not self.per_shard
+
+    @property
+    def own_process(self) -> bool:
+        return self.head is not None and (self.head.kind in OWN_PROCESS or self.asks)
+
+    @property
+    def label(self) -> str:
+        names = [call.step for call in self.calls]
+        return " → ".join(["read", *names] if self.source is not None else names or ["gather"])
+
+    @property
+    def folder(self) -> Path:
+        return self.store.artifact(self.fingerprint)
+
+    @property
+    def manifest(self) -> dict[str, Any] | None:
+        return self.store.manifest(self.fingerprint)
+
+    def __repr__(self) -> str:
+        return f"Stage({self.target}: {self.label}, {self.fingerprint})"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe resolved: stages in an order that can be run, and the last stage of each target."""
+
+    recipe: Recipe
+    stages: list[Stage]
+    targets: dict[str, Stage]
+    store: Store
+    project: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where results are linked: build/RECIPE in the project."""
+        return self.project / "build" / self.recipe.name
+
+    def of_target(self, name: str) -> list[Stage]:
+        """The stages of one target in order."""
+        return [stage for stage in self.stages if stage.target == name]
+
+
+@dataclass
+class Bound:
+    """A target whose calls are checked: each with its step and the names it refers to."""
+
+    target: Target
+    calls: list[tuple[Call, Step, dict[str, type]]]  # (call with defaults, step, name or URI -> Model class or Dataset)
+    broken: bool = False
+
+
+def make_plan(recipe: Recipe, store: Store, wanted: tuple[str, ...] = (), limit: int | None = None) -> Plan:
+    """Resolve a recipe. Raises RecipeError with every mistake that can be known before anything runs.
+
+    wanted  only these targets and what they need
+    limit   records taken of each source, and the most that any `count` option may say
+    """
+    problems = list(recipe.problems)
+    for name in wanted:
+        if name not in recipe.targets:
+            raise InputError(f"{recipe.path}: no target '{name}'; {did_you_mean(name, recipe.targets)}")
+    bound = {name: bind(target, recipe, limit, problems) for name, target in recipe.targets.items()}
+    graph = {name: _needs(it, recipe) for name, it in bound.items()}
+    order = _order(graph, recipe, problems)
+    needed = _closure(graph, wanted or tuple(recipe.targets))
+    builder = _Builder(recipe, store, limit, problems)
+    for name in order:
+        builder.target(bound[name])
+    if problems:
+        raise RecipeError(problems, str(recipe.path))
+    stages = [stage for stage in builder.stages if stage.target in needed or stage in builder.shared(needed)]
+    targets = {name: builder.ends[name] for name in recipe.targets if name in needed}
+    return Plan(recipe, stages, targets, store, project_root())
+
+
+def _needs(bound: Bound, recipe: Recipe) -> set[str]:
+    named = {source for source in bound.target.sources if is_name(source)}
+    for _, _, references in bound.calls:
+        named |= {name for name in references if is_name(name)}
+    return named & set(recipe.targets)
+
+
+def _order(graph: dict[str, set[str]], recipe: Recipe, problems: list[Problem]) -> list[str]:
+    """Targets in an order that can be built; those on a cycle are reported and left out."""
+    graph = dict(graph)
+    while True:
+        try:
+            return [name for name in TopologicalSorter(graph).static_order() if name in graph]
+        except CycleError as error:
+            cycle: list[str] = error.args[1]
+            first = min(cycle, key=lambda name: recipe.targets[name].line)
+            turn = cycle.index(first)
+            around = [*cycle[turn:-1], *cycle[:turn], first] if turn else cycle
+            said = " needs ".join(f"'{name}'" for name in reversed(around))
+            problems.append(Problem(recipe.targets[first].line, f"a cycle: {said}"))
+            for name in cycle:
+                graph.pop(name, None)
+
+
+def _closure(graph: dict[str, set[str]], wanted: tuple[str, ...]) -> set[str]:
+    seen: set[str] = set()
+    todo = list(wanted)
+    while todo:
+        if (name := todo.pop()) not in seen:
+            seen.add(name)
+            todo += graph[name]
+    return seen
+
+
+def bind(target: Target, recipe: Recipe, limit: int | None, problems: list[Problem]) -> Bound:
+    """Check each call against its step's signature, fill in defaults and collect what it refers to."""
+    known = all_steps()
+    bound = Bound(target, [])
+    for source, line in zip(target.sources, target.source_lines, strict=True):
+        if is_name(source) and source not in recipe.targets:
+            problems.append(Problem(line, _no_target(source, recipe)))
+            bound.broken = True
+    for call in target.calls:
+        step = known.get(call.step)
+        if step is None:
+            problems.append(Problem(call.line, f"no step '{call.step}'; {did_you_mean(call.step, known)}"))
+            bound.broken = True
+            continue
+        try:
+            options = step.options.model_validate(call.options).model_dump(mode="json")
+        except ValidationError as error:
+            problems += [_option_problem(call, step, detail) for detail in error.errors()]
+            bound.calls.append((call, step, {}))
+            continue
+        if limit is not None and isinstance(options.get("count"), int):
+            options["count"] = min(options["count"], limit)
+        references = {}
+        for option, kind in step.references.items():
+            for name in _leaves(options[option]):
+                references[name] = kind
+                if is_name(name) and name not in recipe.targets:
+                    problems.append(Problem(call.line_of(option), f"{step.name}: {_no_target(name, recipe)}"))
+                    bound.broken = True
+        for option in step.paths:
+            for name in _leaves(options[option]):
+                if not project_path(name).exists():
+                    text = f"{step.name}: {option}: there is no file '{name}'"
+                    problems.append(Problem(call.line_of(option), text))
+        bound.calls.append((Call(call.step, options, call.line, call.lines), step, references))
+    return bound
+
+
+def _no_target(name: str, recipe: Recipe) -> str:
+    return f"no target '{name}'; {did_you_mean(name, recipe.targets)} (a file or folder is written './{name}')"
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _leaves(item)
+
+
+def _option_problem(call: Call, step: Step, detail: Any) -> Problem:
+    """One pydantic complaint as a sentence about the recipe."""
+    where = [str(part) for part in detail["loc"]]
+    option = where[0] if where else ""
+    shown = ".".join(where)
+    if detail["type"] == "extra_forbidden":
+        known = list(step.options.model_fields) if len(where) == 1 else _inner_fields(step, option)
+        return Problem(call.line_of(option), f"{step.name} has no option '{shown}'; {did_you_mean(where[-1], known)}")
+    if detail["type"] == "missing":
+        return Problem(call.line, f"{step.name} needs the option '{shown}'")
+    said = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    expected = f"must be {said}" if detail["msg"].startswith("Input should be") else said[:1].lower() + said[1:]
+    return Problem(call.line_of(option), f"{step.name}: option '{shown}' {expected}, not {detail['input']!r}")
+
+
+def _inner_fields(step: Step, option: str) -> list[str]:
+    annotation = step.options.model_fields[option].annotation
+    return list(getattr(annotation, "model_fields", {}))
+
+
+class _Builder:
+    """Targets to stages, one after the other; mistakes are collected."""
+
+    def __init__(self, recipe: Recipe, store: Store, limit: int | None, problems: list[Problem]) -> None:
+        self.recipe, self.store, self.limit, self.problems = recipe, store, limit, problems
+        self.stages: list[Stage] = []
+        self.ends: dict[str, Stage] = {}
+        self.reads: dict[str, Stage] = {}
+        self.users: dict[str, set[str]] = {}  # uri of a shared read -> targets
+        self.sources: dict[str, tuple[Source, tuple[Piece, ...]]] = {}
+        self.forgotten = Forgotten.load()
+
+    def shared(self, needed: set[str]) -> list[Stage]:
+        return [stage for uri, stage in self.reads.items() if self.users[uri] & needed]
+
+    def target(self, bound: Bound) -> None:
+        """Add the stages of one target, or the reasons why there are none."""
+        target = bound.target
+        missing = [s for s in target.sources if is_name(s) and s not in self.ends]
+        references = self.resolve(bound)
+        if missing or references is None or bound.broken:
+            self.check_sources(target)
+            return
+        groups = _fuse([(call, step) for call, step, _ in bound.calls])
+        transform = bool(bound.calls) and bound.calls[0][1].kind is Kind.TRANSFORM
+        alone = len(target.sources) == 1 and not is_name(target.sources[0]) and not transform
+        fused = alone and (not groups or groups[0][0][1].kind in PER_SHARD)
+        inputs: tuple[Stage, ...] = ()
+        opened: tuple[Source, tuple[Piece, ...]] | None = None
+        gives: Any = Record
+        if fused:
+            opened = self.open(target.sources[0], target.source_lines[0])
+            if opened is None:
+                return
+            gives = opened[0].kind
+        else:
+            found = [self.input(s, line, target) for s, line in zip(target.sources, target.source_lines, strict=True)]
+            if None in found:
+                return
+            inputs = tuple(stage for stage in found if stage is not None)
+            gives = self.common(inputs, target)
+        for index, group in enumerate(groups or [[]]):
+            gives = self.flow(group, gives, target)
+            if gives is None:
+                return
+            names = tuple(target.sources) if index == 0 else (target.name,)
+            stage = self.stage(target, index, group, inputs, names, gives, opened, references)
+            self.stages.append(stage)
+            inputs, opened = (stage,), None
+        self.ends[target.name] = self.stages[-1]
+
+    def resolve(self, bound: Bound) -> dict[str, Stage | Model] | None:
+        """What the names and URIs in the options are; None when one is not to be had."""
+        found: dict[str, Stage | Model] = {}
+        complete = True
+        for call, step, references in bound.calls:
+            for name, kind in references.items():
+                try:
+                    value = self.reference(name, kind, bound.target)
+                except FactoryError as error:
+                    self.problems.append(Problem(call.line, f"{step.name}: {error}"))
+                    value = None
+                if value is None:
+                    complete = False
+                    continue
+                given = value.gives if isinstance(value, Stage) else type(value)
+                if is_model(kind) != is_model(given) or (is_model(kind) and not issubclass(given, kind)):
+                    wanted = type_name(kind)
+                    text = f"{step.name} needs a {wanted}, but '{name}' is a {_what(given)}"
+                    self.problems.append(Problem(call.line, text))
+                found[name] = value
+        return found if complete else None
+
+    def reference(self, name: str, kind: type, target: Target) -> Stage | Model | None:
+        if is_name(name):
+            return self.ends.get(name)
+        if is_model(kind):
+            model: Model = open_uri("model", name)
+            return model
+        return self.input(name, target.line, target)
+
+    def check_sources(self, target: Target) -> None:
+        """A target that cannot be planned still tells about its missing files."""
+        for source, line in zip(target.sources, target.source_lines, strict=True):
+            if not is_name(source):
+                self.open(source, line)
+
+    def open(self, uri: str, line: int) -> tuple[Source, tuple[Piece, ...]] | None:
+        """A source and its pieces; mistakes are reported once for each line."""
+        if uri not in self.sources:
+            try:
+                source: Source = open_uri("dataset", uri)
+                pieces = tuple(self.forgotten.mark(piece) for piece in source.pieces())
+            except FactoryError as error:
+                self.problems.append(Problem(line, str(error)))
+                return None
+            self.sources[uri] = source, pieces
+        return self.sources[uri]
+
+    def input(self, source: str, line: int, target: Target) -> Stage | None:
+        """The stage that a `from:` entry means; a URI is read by a stage of its own, shared by all who name it."""
+        if is_name(source):
+            return self.ends[source]
+        first = target.calls and all_steps().get(target.calls[0].step)
+        if first and first.kind is Kind.TRANSFORM:
+            self.problems.append(Problem(line, f"{first.name} takes a model of this recipe; name a target"))
+            return None
+        if source not in self.reads:
+            opened = self.open(source, line)
+            if opened is None:
+                return None
+            read = Target(source, [source], [], line, (line,))
+            self.reads[source] = self.stage(read, 0, [], (), (source,), opened[0].kind, opened, {})
+            self.stages.append(self.reads[source])
+        self.users.setdefault(source, set()).add(target.name)
+        return self.reads[source]
+
+    def common(self, inputs: tuple[Stage, ...], target: Target) -> Any:
+        """The type that several inputs share: the one all others satisfy."""
+        kinds = [stage.gives for stage in inputs]
+        if len(kinds) == 1:
+            return kinds[0]
+        for kind in kinds:
+            if not is_model(kind) and all(not is_model(other) and satisfies(other, kind) for other in kinds):
+                return kind
+        said = ", ".join(f"{n} ({type_name(k)})" for n, k in zip(target.sources, kinds, strict=True))
+        self.problems.append(
+            Problem(target.line, f"'{target.name}' is made from things that do not go together: {said}")
+        )
+        return None
+
+    def flow(self, group: list[tuple[Call, Step]], gives: Any, target: Target) -> Any:
+        """Check types through a group of steps; the type that comes out, or None after a mistake."""
+        for call, step in group:
+            if gives is None:
+                return None
+            fits = (
+                is_model(gives) and issubclass(gives, step.takes)
+                if step.kind is Kind.TRANSFORM
+                else not is_model(gives) and satisfies(gives, step.takes)
+            )
+            if not fits:
+                text = f"{step.name} takes {_what(step.takes)}, but what comes in is {_what(gives)}"
+                self.problems.append(Problem(call.line, text))
+                return None
+            keeps = step.gives is Record or step.kind in (Kind.FILTER, Kind.GLOBAL_FILTER)
+            gives = gives if keeps else step.gives
+        return gives
+
+    def stage(
+        self, target: Target, index: int, group: list[tuple[Call, Step]], inputs: tuple[Stage, ...],
+        names: tuple[str, ...], gives: Any, opened: tuple[Source, tuple[Piece, ...]] | None,
+        references: Mapping[str, Stage | Model],
+    ) -> Stage:  # fmt: skip
+        mine = {name: references[name] for call, step in group for name in _names(call, step) if name in references}
+        known_by = {name: _identity(value) for name, value in mine.items()}
+        identity: list[Any] = [FORMAT, type_name(gives)]
+        for call, step in group:
+            identity.append(_call_identity(call, step, known_by, self.recipe))
+        source, pieces = opened or (None, ())
+        upstream = [stage.fingerprint for stage in inputs]
+        fingerprint = digest(
+            [identity, upstream, [piece.identity for piece in pieces], self.limit if source else None], 10
+        )
+        return Stage(
+            target.name, index, tuple(call for call, _ in group), inputs, names, gives, fingerprint, self.recipe,
+            self.store, source, pieces, self.limit if source else None, mine, digest(identity),
+        )  # fmt: skip
+
+
+def _names(call: Call, step: Step) -> Iterator[str]:
+    for option in step.references:
+        yield from _leaves(call.options.get(option))
+
+
+def _identity(value: Stage | Model) -> str:
+    return value.fingerprint if isinstance(value, Stage) else value.identity or value.uri
+
+
+def _what(kind: Any) -> str:
+    if is_model(kind):
+        return f"a {type_name(kind)}"
+    return "records of any type" if kind is Record else f"{type_name(kind)} records"
+
+
+def _call_identity(call: Call, step: Step, known_by: dict[str, str], recipe: Recipe) -> list[Any]:
+    """What the result of a call depends on besides its input."""
+    options = dict(call.options)
+    for option in step.references:
+        options[option] = _replace(options.get(option), known_by.get)
+    named = {option: [project_path(name) for name in _leaves(options.get(option))] for option in step.paths}
+    files = {option: [hash_path(path) for path in paths if path.exists()] for option, paths in named.items()}
+    drawn = recipe.seed if step.context else None
+    threads = recipe.threads if step.kind in OWN_PROCESS or step.references else None
+    return [step.name, options, step.version, code_hash(step.function), files, drawn, threads]
+
+
+def _replace(value: Any, name: Callable[[str], Any]) -> Any:
+    if isinstance(value, str):
+        return name(value)
+    if isinstance(value, list):
+        return [_replace(item, name) for item in value]
+    if isinstance(value, dict):
+        return {key: _replace(item, name) for key, item in value.items()}
+    return value
+
+
+def _fuse(calls: list[tuple[Call, Step]]) -> list[list[tuple[Call, Step]]]:
+    """Runs of per-shard steps become one stage; a global filter heads the run after it; all else stands alone."""
+    groups: list[list[tuple[Call, Step]]] = []
+    open_end = False
+    for pair in calls:
+        kind = pair[1].kind
+        if kind in PER_SHARD and open_end:
+            groups[-1].append(pair)
+        else:
+            groups.append([pair])
+        open_end = kind not in ALONE
+    return groups

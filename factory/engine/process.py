@@ -1,0 +1,151 @@
+"""A stage in a process of its own: memory comes back when it ends, and it ends when its driver does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from ..errors import FactoryError, StepError
+from .once import Job, Outcome, Tell, run_job
+from .work import Setup, remote
+
+LOG_LINES = 12  # of the child's own output, quoted when it dies without a word
+
+
+def run_in_child(job: Job, setup: Setup, executor: str, tell: Tell) -> Outcome:
+    """Run a job in a fresh Python process and pass on its news.
+
+    One socket carries everything; when this process dies the child reads its end and exits. Raises what the job
+    raised, or StepError with the end of the log when the child died without a word.
+    """
+    log = job.store.work(job.fingerprint) / "log.txt"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    here, there = Pipe()
+    threads = str(job.threads)
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONHASHSEED": "0"}
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "factory.engine.process", str(there.fileno())],
+            pass_fds=(there.fileno(),),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+        )
+    there.close()
+    try:
+        here.send((setup, executor))
+        here.send_bytes(pickle.dumps(job))
+        return _listen(here, tell, job, log)
+    finally:
+        here.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(10)
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+
+
+def _listen(here: Connection, tell: Tell, job: Job, log: Path) -> Outcome:
+    while True:
+        try:
+            what, *details = here.recv()
+        except (EOFError, ConnectionResetError):
+            lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+            raise StepError("\n  ".join([f"{job.label}: its process died; the end of {log}:", *lines])) from None
+        if what == "done":
+            return details[0]  # type: ignore[no-any-return]
+        if what == "error":
+            raise details[0]
+        tell(what, *details)
+
+
+def main(descriptor: int) -> None:
+    """The child: read the job, run it, send news and the outcome."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the driver, which closes the socket
+    there: Connection = Connection(descriptor)
+    setup, executor = there.recv()
+    packed = there.recv_bytes()
+    mutex = threading.Lock()
+
+    def tell(what: str, *details: Any) -> None:
+        with mutex:
+            there.send((what, *details))
+
+    threading.Thread(target=_end_with, args=(there,), daemon=True).start()
+    try:
+        outcome = work(packed, executor, setup, tell)
+    except FactoryError as error:
+        traceback.print_exception(error)
+        tell("error", _portable(error))
+    except BaseException as error:
+        traceback.print_exception(error)
+        tell("error", StepError(f"{type(error).__name__}: {error}"))
+    else:
+        tell("done", outcome)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # not through interpreter shutdown, where threads of native libraries can hang
+
+
+def work(packed: bytes, executor: str, setup: Setup, tell: Tell) -> Outcome:
+    from ..plugins import load_plugins
+    from .project import enter_project
+
+    enter_project(setup.project)
+    load_plugins(setup.plugins)
+    job: Job = pickle.loads(packed)
+    with _lazily(executor, setup) as submit:
+        return run_job(job, tell, submit)
+
+
+@contextlib.contextmanager
+def _lazily(executor: str, setup: Setup) -> Iterator[Callable[[bytes], Future[Any]]]:
+    """An executor that is opened at the first `ctx.map`, if there is one."""
+    from ..plugins import open_uri
+
+    opened: list[Executor] = []
+
+    def submit(packed: bytes) -> Future[Any]:
+        if not opened:
+            opened.append(open_uri("executor", executor))
+        return opened[0].submit(remote, setup, packed)
+
+    try:
+        yield submit
+    finally:
+        for one in opened:
+            one.shutdown(cancel_futures=True)
+
+
+def _end_with(there: Connection) -> None:
+    """Exit as soon as the driver is gone."""
+    try:
+        there.recv_bytes()
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def _portable(error: FactoryError) -> FactoryError:
+    """The error, or its sentence alone when it cannot travel."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return StepError(str(error))
+    return error
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

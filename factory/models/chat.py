@@ -1,0 +1,123 @@
+"""Messages as token ids, by the tokenizer's chat template: a prompt to answer, or turns to learn from."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from factory import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# For tokenizers that bring no template. The eos token closes an answer, so that a model learns to stop.
+PLAIN = (
+    "{{ bos_token if bos_token is defined and bos_token else '' }}"
+    "{% for message in messages %}"
+    "{{ message['role'] | capitalize + ': ' + message['content'] }}"
+    "{{ eos_token if message['role'] == 'assistant' and eos_token is defined else '' }}"
+    "{{ '\n\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+)
+
+
+def prompt_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
+    """The text an answer continues. A last message of the assistant is a beginning: the answer goes on from it."""
+    beginning = ""
+    if messages and messages[-1]["role"] == "assistant":
+        beginning = messages[-1]["content"]
+        messages = messages[:-1]
+    return _render(tokenizer, messages, True) + beginning
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
+    """The token ids of `prompt_text`; the template writes the special tokens, the tokenizer adds none."""
+    return _encode(tokenizer, prompt_text(tokenizer, messages))
+
+
+def encode_turns(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt_messages: Sequence[Message],
+    completion_messages: Sequence[Message],
+    max_length: int | None = None,
+) -> tuple[list[int], list[int]]:
+    """(input_ids, completion_mask) of a prompt and what it should be answered with, cut on the right at `max_length`.
+
+    The mask is 1 on the tokens of the completion's assistant turns, their end-of-turn token included; not on what a
+    template writes after it (SmolLM2's newline), nor on other roles' turns. The ids before the first 1 are exactly
+    `encode_prompt(prompt_messages)`, so a model is trained on what it will be asked. Without an assistant's turn in the
+    completion the mask is all 0.
+    """
+    pieces = _pieces(tokenizer, prompt_messages, completion_messages)
+    ids, ends = _tokenise(tokenizer, pieces)
+    mask: list[int] = []
+    for (_, learned), end in zip(pieces, ends, strict=True):
+        mask += [learned] * (end - len(mask))
+    return ids[:max_length], mask[:max_length]
+
+
+def _pieces(
+    tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message], completion: Sequence[Message]
+) -> list[tuple[str, int]]:
+    """The conversation's text in order, each piece with whether it is learned."""
+    answers = [place for place, message in enumerate(completion) if message["role"] == "assistant"]
+    if not answers:
+        return [(_render(tokenizer, [*prompt, *completion], False), 0)]
+    spans: list[tuple[str, str]] = []  # (text before an answer, text up to its end)
+    for place in answers:
+        context = [*prompt, *completion[:place]]
+        before = _render(tokenizer, context, True)
+        spans.append((before, _answered(tokenizer, context, before, completion[place])))
+    steady = all(later.startswith(ended) for (_, ended), (later, _) in itertools.pairwise(spans))
+    if not steady:
+        spans = spans[-1:]  # a template that rewrites earlier turns (drops their reasoning): learn the last one
+    pieces, done = [], 0
+    for before, ended in spans:
+        pieces += [(before[done:], 0), (ended[len(before) :], 1)]
+        done = len(ended)
+    return pieces
+
+
+def _answered(tokenizer: PreTrainedTokenizerBase, context: Sequence[Message], before: str, answer: Message) -> str:
+    """`before` with the answer and its end-of-turn token, without the white space a template writes behind it."""
+    after = _render(tokenizer, [*context, answer], False)
+    content = answer["content"].strip()  # some templates strip it themselves
+    tail = after[after.rindex(content) + len(content) :] if content in after[len(before) :] else ""
+    if not after.startswith(before):  # the template writes something before an answer that it leaves out when asking
+        after = before + answer["content"] + (tail or tokenizer.eos_token or "")
+    return after.rstrip() if tail.strip() else after
+
+
+def _tokenise(tokenizer: PreTrainedTokenizerBase, pieces: Sequence[tuple[str, int]]) -> tuple[list[int], list[int]]:
+    """(ids of the whole text, where each piece ends in them).
+
+    The whole is tokenised at once when every cut falls between two tokens; where one falls inside (an answer that
+    begins with a newline after the template's newline), each piece on its own, as it happens when a model answers.
+    """
+    text, ends = "", []
+    whole = _encode(tokenizer, "".join(piece for piece, _ in pieces))
+    for piece, _ in pieces:
+        text += piece
+        ids = _encode(tokenizer, text)
+        if whole[: len(ids)] != ids:
+            break
+        ends.append(len(ids))
+    else:
+        return whole, ends
+    whole, ends = [], []
+    for piece, _ in pieces:
+        whole += _encode(tokenizer, piece) if piece else []
+        ends.append(len(whole))
+    return whole, ends
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], asking: bool) -> str:
+    plain = None if tokenizer.chat_template else PLAIN
+    turns = [dict(message) for message in messages]
+    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=asking, chat_template=plain))
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])

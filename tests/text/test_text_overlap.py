@@ -1,0 +1,75 @@
+"""ROUGE-L and its index, against the definition computed the slow way."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from factory.text.overlap import RougeIndex, rouge_l
+from factory.text.words import words
+
+
+def longest_common(a, b):
+    row = [0] * (len(b) + 1)
+    for x in a:
+        before = 0
+        for j, y in enumerate(b, 1):
+            before, row[j] = row[j], before + 1 if x == y else max(row[j], row[j - 1])
+    return row[-1]
+
+
+def by_definition(a, b):
+    return 2 * longest_common(a, b) / (len(a) + len(b)) if a or b else 0.0
+
+
+tokens = st.lists(st.sampled_from("abcdef"), max_size=12)
+
+
+@given(tokens, tokens)
+def test_rouge_l_is_the_definition(a, b):
+    assert rouge_l(a, b) == by_definition(a, b)
+
+
+def test_rouge_l_sees_every_script():
+    assert rouge_l(words("今天天气很好"), words("今天天气不好")) == pytest.approx(10 / 12)
+    assert rouge_l(words("Write a poem."), words("write a POEM")) == 1.0
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(tokens, max_size=25),
+    st.one_of(st.sampled_from([0.0, 0.5, 0.6, 2 / 3, 0.7, 0.75, 0.8, 1.0]), st.floats(0, 1)),
+)
+def test_the_index_decides_as_comparing_with_all(sequences, threshold):
+    index, known = RougeIndex(), []
+    for key, sequence in enumerate(sequences):
+        scores = [by_definition(sequence, other) for other in known]
+        best = max(scores, default=0.0)
+        expected = (scores.index(best), best) if best > threshold else None
+        assert index.nearest(sequence, threshold) == expected
+        index.add(key, sequence)
+        known.append(sequence)
+
+
+@given(st.lists(st.lists(st.integers(0, 40), min_size=5, max_size=30), min_size=2, max_size=20), st.randoms())
+def test_near_copies_are_found(sequences, random):
+    index = RougeIndex()
+    for key, sequence in enumerate(sequences):
+        index.add(key, sequence)
+    edited = list(random.choice(sequences))
+    edited[random.randrange(len(edited))] = -1
+    scores = [by_definition(edited, other) for other in sequences]
+    expected = (scores.index(max(scores)), max(scores)) if max(scores) > 0.7 else None
+    assert index.nearest(edited, 0.7) == expected
+
+
+def test_an_unknown_token_matches_nothing():
+    index = RougeIndex()
+    index.add("x", ["a", "b"])
+    assert index.nearest(["c", "d"], 0.0) is None
+    assert index.nearest([], 0.0) is None
+    assert len(index) == 1
+
+
+def test_a_threshold_is_a_share():
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        RougeIndex().nearest(["a"], 1.2)
