@@ -265,7 +265,7 @@ class NoProgress:
 
 
 def make_progress(stream: TextIO | None = None, quiet: bool = False) -> PlainProgress | NoProgress:
-    """The plugin object that shows a build's progress on `stream` (stderr unless given). The command line registers it."""
+    """The plugin object that shows a build's progress on `stream`, which is stderr unless given."""
     if quiet:
         return NoProgress()
     stream = stream if stream is not None else sys.stderr

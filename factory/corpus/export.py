@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -122,8 +121,12 @@ def _opened(draft: Path, suffix: str) -> Iterator[IO[bytes]]:
                 yield stream
         else:
             yield raw
-        raw.flush()
-        os.fsync(raw.fileno())
+        _sync(raw)
+
+
+def _sync(file: IO[Any]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _write_jsonl(rows: Iterator[dict[str, Any]], dataset: Dataset[Any], form: str, draft: Path, suffix: str) -> None:
@@ -134,14 +137,13 @@ def _write_jsonl(rows: Iterator[dict[str, Any]], dataset: Dataset[Any], form: st
 
 def _write_csv(rows: Iterator[dict[str, Any]], dataset: Dataset[Any], form: str, draft: Path, suffix: str) -> None:
     """One question and one answer as plain text; other messages, lists and meta as JSON in a cell."""
-    with _opened(draft, suffix) as file, io.TextIOWrapper(file, "utf-8", newline="", write_through=True) as text:
-        writer = csv.writer(text, lineterminator="\n")
+    with draft.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
         names = _names(dataset, form)
         writer.writerow(names)
         for row in rows:
             writer.writerow([_cell(row[name], name) for name in names])
-        text.flush()
-        text.detach()
+        _sync(file)
 
 
 def _cell(value: Any, name: str) -> Any:

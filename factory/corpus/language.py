@@ -21,9 +21,9 @@ def language(record: Record, keep: list[str] | None = None, min_score: float = 0
     """Name the language of a record's text in meta.language and drop the languages that are not wanted.
 
     A few hundred characters decide, taken from the lines that read like prose where there are any: signatures, tables
-    and code look like no language or like a wrong one. Where these leave the score low, five times as much is read. Very
-    short texts score low although the language is right (English docstrings: 97 % right, 47 % above .65); give them a
-    lower `min_score`, .3 say.
+    and code look like no language or like a wrong one. Where these leave the score low, five times as much is read.
+    Very short texts score low although the language is right (English docstrings: 97 % right, 47 % above .65); give
+    them a lower `min_score`, .3 say.
 
     keep       codes of lid.176 such as en, de, zh; without it nothing is dropped and the language only noted
     min_score  the model's probability below which a kept language is dropped too (FineWeb: .65)

@@ -106,7 +106,9 @@ class Factory:
         shards = []
         if not stage.gives.__name__.endswith("LM"):
             rows = [{**row, "meta": json.dumps(row.get("meta", {}))} for row in records]
-            names = list(dict.fromkeys(["id", "parents", *(key for row in rows for key in row if key != "meta"), "meta"]))
+            names = list(
+                dict.fromkeys(["id", "parents", *(key for row in rows for key in row if key != "meta"), "meta"])
+            )
             table = pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
             pq.write_table(table, stage.folder / "shard-00000.parquet")
             pq.write_table(dropped_table(dropped), stage.folder / "dropped-00000.parquet")
@@ -277,10 +279,20 @@ def fill_quickstart(factory: Factory) -> None:
     seeds = [{"id": "5", "parents": ["seeds/python.jsonl#1"], "prompt": user("q"), "completion": assistant("a")}]
     factory.build(read, seeds, [line("read", 48, 48)], out=48, seconds=0.1)
     first = fill_instructions(factory)
-    calls = [Call("from_documents", {"model": "bundled:smollm2", "per_document": 2}), Call("novel", {"against": "instructions"})]
+    calls = [
+        Call("from_documents", {"model": "bundled:smollm2", "per_document": 2}),
+        Call("novel", {"against": "instructions"}),
+    ]
     grounded = factory.target("grounded", ["corpus"], calls, PromptCompletion, {"instructions": first})
-    answer = {"id": "77", "parents": ["1"], "prompt": user("What is replaced?"), "completion": assistant("Broken bytes.")}
-    factory.build(grounded, [answer], [line("from_documents", 9_812, 60, made=72, parted=9_812, not_grounded=12)], out=60)
+    answer = {
+        "id": "77",
+        "parents": ["1"],
+        "prompt": user("What is replaced?"),
+        "completion": assistant("Broken bytes."),
+    }
+    factory.build(
+        grounded, [answer], [line("from_documents", 9_812, 60, made=72, parted=9_812, not_grounded=12)], out=60
+    )
     for name in ("train", "test"):
         part = factory.target(name, ["instructions", "grounded"], [Call("split", {"keep": name})], PromptCompletion)
         kept = 238 if name == "train" else 22
