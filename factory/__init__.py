@@ -100,7 +100,10 @@ _HOMES = {
     "engine.dataset": "Batch Dataset Shard",
     "engine.model": "Answer CausalLM Classifier Index Model Request RewardModel Tokenizer",
     "engine.project": "hash_file hash_path place_of project_path project_root",
-    "engine.records": "Candidates Choice Conversation Drop Drops Message Metric Preference Prompt PromptCompletion Record Text Unpaired assistant derive digest text_of texts user",
+    "engine.records": (
+        "Candidates Choice Conversation Drop Drops Message Metric Preference Prompt PromptCompletion Record Text "
+        "Unpaired assistant derive digest text_of texts user"
+    ),
     "engine.source": "Piece Row Source",
     "engine.step": "Step step",
     "errors": "FactoryError InputError ModelError Pending PluginError RecipeError StepError",

@@ -50,9 +50,7 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, help_line) for name, (_, help_line) in COMMANDS.items()]
-        for name in self.list_commands(ctx):
-            if name not in COMMANDS and (command := super().get_command(ctx, name)):
-                rows.append((name, command.get_short_help_str(80)))
+        rows += [(name, self.commands[name].get_short_help_str(80)) for name in sorted(self.commands)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 

@@ -70,6 +70,13 @@ class Pending(FactoryError):
     exit_code = 3
 
 
+def said(error: BaseException) -> str:
+    """An exception of somebody else's code as a clause; a missing package comes with the line that installs it."""
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("factory"):
+        return f"the package '{error.name.partition('.')[0]}' is missing: pip install 'dataset-factory[train]'"
+    return f"{type(error).__name__}: {error}"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The nearest right word as a short clause, or all the words when none is near."""
     known = sorted(set(known))

@@ -32,7 +32,7 @@ def register_commands(cli: click.Group) -> None:
 
 @hookspec(firstresult=True)
 def open_dataset(uri: str) -> Source | None:
-    """Return the Source that `uri` means, or None when it is not yours. Raise InputError when it is but cannot be had."""
+    """Return the Source that `uri` means, or None when it is not yours. Raise InputError when it cannot be had."""
 
 
 @hookspec(firstresult=True)

@@ -54,7 +54,8 @@ def load_file(path: Path) -> None:
             return
         pm.unregister(known)  # the same file name in another project
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -92,7 +93,11 @@ def registered() -> list[tuple[str, list[Step]]]:
     found = []
     for module in pm.get_plugins():
         bring = getattr(module, "register_steps", None)
-        found.append((plugin_of(module), list(bring()) if bring else []))
+        try:
+            found.append((plugin_of(module), list(bring()) if bring else []))
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            raise PluginError(f"plugin {plugin_of(module)}: register_steps failed: {said}") from error
     return sorted(found)
 
 

@@ -82,7 +82,7 @@ def new(name: str | None, folder: Path) -> None:
     for path in copies:
         if path.exists():
             raise InputError(f"'{path}' is there already; it is left as it is")
-    for path, source in copies.items():
-        write_atomic(path, source.read_bytes())
+    for path, original in copies.items():
+        write_atomic(path, original.read_bytes())
         click.echo(f"wrote {path}")
     click.echo(f"Next: factory build {folder / known[name].name}")

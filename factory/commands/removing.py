@@ -93,7 +93,7 @@ def _remove(store: Store, touched: list[Touched], source_id: str) -> int:
         about |= one.kept | one.dropped
         (one.stage.folder / "manifest.json").unlink(missing_ok=True)
         for entry in manifest["shards"]:
-            if task := entry.get("task"):
+            if (task := entry.get("task")) and one.lies_in(entry):
                 stem = store.task(task)
                 for ending in (".json", ".parquet", ".dropped.parquet"):
                     stem.with_suffix(ending).unlink(missing_ok=True)
@@ -134,9 +134,8 @@ def gc(store: Path | None, dry_run: bool, as_json: bool) -> None:
         click.echo(json.dumps({"removed": len(doomed), "bytes": size, "dry_run": dry_run}))
         return
     verb = "would remove" if dry_run else "removed"
-    click.echo(
-        f"{verb} {len(doomed)} items, {size / 1e6:,.1f} MB; {len(artifacts)} artifacts are reached by {len(paths)} recipes"
-    )
+    reached = f"{len(artifacts)} artifacts are reached by {len(paths)} recipes"
+    click.echo(f"{verb} {len(doomed)} items, {size / 1e6:,.1f} MB; {reached}")
 
 
 def _reached(store: Store, recipes: list[Path]) -> tuple[set[str], set[str], set[str]]:

@@ -136,7 +136,6 @@ def repetition(
     if len(tokens) < min_words:
         return True
     sizes = [len(token) for token in tokens]
-    grams = list(range(len(tokens)))
     numbers: dict[object, int] = {}
     grams = [numbers.setdefault(token, len(numbers)) for token in tokens]
     single = grams

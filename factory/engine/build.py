@@ -25,6 +25,7 @@ from .project import enter_project, file_hashes, find_project
 from .recipe import Call, read_recipe
 from .records import digest
 from .schema import type_name
+from .source import Piece
 from .step import Kind
 from .store import Store, link, point, write_atomic
 from .work import Setup, Task, remote, run_task
@@ -128,6 +129,8 @@ def publish(plan: Plan) -> None:
     for name, stage in plan.targets.items():
         if stage.manifest is not None:
             point(plan.folder / name, stage.folder)
+        elif (plan.folder / name).is_symlink() and not (plan.folder / name).exists():
+            (plan.folder / name).unlink()  # what it named was removed
     if file_hashes.fresh:
         write_atomic(plan.store.root / "files.json", orjson.dumps(file_hashes.known))
         file_hashes.fresh = False
@@ -144,7 +147,7 @@ def opened(stage: Stage) -> Dataset[Any] | Model:
 def reading(stage: Stage) -> list[tuple[list[Any], dict[str, Any]]]:
     """What each reading task is known by, and what it reads. With a limit, one task takes the first records."""
     forgotten = Forgotten.load()
-    groups = [(piece,) for piece in stage.pieces] or [()]
+    groups: list[tuple[Piece, ...]] = [(piece,) for piece in stage.pieces] or [()]
     found: list[tuple[list[Any], dict[str, Any]]] = []
     for group in groups if stage.limit is None else [stage.pieces]:
         hidden = frozenset(record for piece in group for record in forgotten.of(piece))

@@ -34,6 +34,11 @@ class Touched:
     dropped: set[str] = field(default_factory=set)
     model: bool = False
 
+    def lies_in(self, entry: dict[str, Any]) -> bool:
+        """Whether a shard of the stage, or the dropped records beside it, hold one of them."""
+        found = {entry["file"]: self.kept, entry["dropped_file"]: self.dropped}
+        return any(name and ids & _ids(self.stage.folder / name) for name, ids in found.items())
+
 
 def trace(stage: Stage, record_id: str) -> Iterator[Step]:
     """The record in the last stage of a target, then everything it was made from, back to the places it entered."""
@@ -92,7 +97,7 @@ def resolve_id(stage: Stage, prefix: str) -> list[str]:
 
 
 def descendants(plan: Plan, record_id: str, place: str) -> list[Touched]:
-    """Every complete stage of a plan that holds the record read at `place` or something made from it, models included."""
+    """Every complete stage that holds the record read at `place` or something made from it, models included."""
     touched: dict[str, Touched] = {}
     for stage in plan.stages:
         if stage.manifest is None:

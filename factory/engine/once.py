@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from ..errors import FactoryError, PluginError, StepError
+from ..errors import FactoryError, PluginError, StepError, said
 from ..plugins import get_step
 from .account import Account, Tally
 from .context import Context
@@ -100,7 +100,7 @@ def _called(step: Step, first: Any, options: dict[str, Any]) -> Any:
             f"{step.name} raised Drop('{drop.reason}'); a {step.kind.value} uses ctx.drop(record, reason)"
         ) from drop
     except Exception as error:
-        raise StepError(f"{step.name} failed: {type(error).__name__}: {error}") from error
+        raise StepError(f"{step.name} failed: {said(error)}") from error
 
 
 def _iterated(step: Step, produced: Iterator[Any]) -> Iterator[Any]:
@@ -114,7 +114,7 @@ def _iterated(step: Step, produced: Iterator[Any]) -> Iterator[Any]:
         except FactoryError:
             raise
         except Exception as error:
-            raise StepError(f"{step.name} failed: {type(error).__name__}: {error}") from error
+            raise StepError(f"{step.name} failed: {said(error)}") from error
         yield record
 
 
@@ -247,7 +247,8 @@ def _stream(job: Job, step: Step, options: dict[str, Any], account: Account, run
     """Answers come in input order, so an output lies in the shard of its first parent and is written with it."""
     assert job.dataset is not None
     homes: dict[str, int] = {}
-    writer, waiting, at = _Writer(job, account, runtime.tally), [], 0
+    writer, at = _Writer(job, account, runtime.tally), 0
+    waiting: list[Any] = []
     incoming = _arriving(job.dataset, account, runtime.tally, homes)
     for record in _produced(step, _called(step, incoming, options), account, runtime.tally):
         home = next((homes[i] for i in [record["id"], *record["parents"]] if i in homes), at)
@@ -268,7 +269,8 @@ def _generate(job: Job, step: Step, options: dict[str, Any], account: Account, r
     homes: dict[str, int] = {}
     for _ in _arriving(job.dataset, account, runtime.tally, homes):
         pass
-    writer, waiting = _Writer(job, account, runtime.tally), []
+    writer = _Writer(job, account, runtime.tally)
+    waiting: list[Any] = []
     for record in _produced(step, _called(step, job.dataset, options), account, runtime.tally):
         waiting.append(record)
         if len(waiting) == SHARD_RECORDS:

@@ -9,10 +9,9 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from ..errors import FactoryError, InputError, Problem, RecipeError, did_you_mean
 from ..plugins import all_steps, open_uri
+from .binding import Bound, bind, leaves
 from .fingerprint import FORMAT, code_hash
 from .forgotten import Forgotten
 from .model import Model
@@ -119,15 +118,6 @@ class Plan:
         return [stage for stage in self.stages if stage.target == name]
 
 
-@dataclass
-class Bound:
-    """A target whose calls are checked: each with its step and the names it refers to."""
-
-    target: Target
-    calls: list[tuple[Call, Step, dict[str, type]]]  # (call with defaults, step, name or URI -> Model class or Dataset)
-    broken: bool = False
-
-
 def make_plan(recipe: Recipe, store: Store, wanted: tuple[str, ...] = (), limit: int | None = None) -> Plan:
     """Resolve a recipe. Raises RecipeError with every mistake that can be known before anything runs.
 
@@ -184,79 +174,6 @@ def _closure(graph: dict[str, set[str]], wanted: tuple[str, ...]) -> set[str]:
             seen.add(name)
             todo += graph[name]
     return seen
-
-
-def bind(target: Target, recipe: Recipe, limit: int | None, problems: list[Problem]) -> Bound:
-    """Check each call against its step's signature, fill in defaults and collect what it refers to."""
-    known = all_steps()
-    bound = Bound(target, [])
-    for source, line in zip(target.sources, target.source_lines, strict=True):
-        if is_name(source) and source not in recipe.targets:
-            problems.append(Problem(line, _no_target(source, recipe)))
-            bound.broken = True
-    for call in target.calls:
-        step = known.get(call.step)
-        if step is None:
-            problems.append(Problem(call.line, f"no step '{call.step}'; {did_you_mean(call.step, known)}"))
-            bound.broken = True
-            continue
-        try:
-            options = step.options.model_validate(call.options).model_dump(mode="json")
-        except ValidationError as error:
-            problems += [_option_problem(call, step, detail) for detail in error.errors()]
-            bound.calls.append((call, step, {}))
-            continue
-        if limit is not None and isinstance(options.get("count"), int):
-            options["count"] = min(options["count"], limit)
-        references = {}
-        for option, kind in step.references.items():
-            for name in _leaves(options[option]):
-                references[name] = kind
-                if is_name(name) and name not in recipe.targets:
-                    problems.append(Problem(call.line_of(option), f"{step.name}: {_no_target(name, recipe)}"))
-                    bound.broken = True
-        for option in step.paths:
-            for name in _leaves(options[option]):
-                if not project_path(name).exists():
-                    text = f"{step.name}: {option}: there is no file '{name}'"
-                    problems.append(Problem(call.line_of(option), text))
-        bound.calls.append((Call(call.step, options, call.line, call.lines), step, references))
-    return bound
-
-
-def _no_target(name: str, recipe: Recipe) -> str:
-    return f"no target '{name}'; {did_you_mean(name, recipe.targets)} (a file or folder is written './{name}')"
-
-
-def _leaves(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _leaves(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _leaves(item)
-
-
-def _option_problem(call: Call, step: Step, detail: Any) -> Problem:
-    """One pydantic complaint as a sentence about the recipe."""
-    where = [str(part) for part in detail["loc"]]
-    option = where[0] if where else ""
-    shown = ".".join(where)
-    if detail["type"] == "extra_forbidden":
-        known = list(step.options.model_fields) if len(where) == 1 else _inner_fields(step, option)
-        return Problem(call.line_of(option), f"{step.name} has no option '{shown}'; {did_you_mean(where[-1], known)}")
-    if detail["type"] == "missing":
-        return Problem(call.line, f"{step.name} needs the option '{shown}'")
-    said = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    expected = f"must be {said}" if detail["msg"].startswith("Input should be") else said[:1].lower() + said[1:]
-    return Problem(call.line_of(option), f"{step.name}: option '{shown}' {expected}, not {detail['input']!r}")
-
-
-def _inner_fields(step: Step, option: str) -> list[str]:
-    annotation = step.options.model_fields[option].annotation
-    return list(getattr(annotation, "model_fields", {}))
 
 
 class _Builder:
@@ -431,7 +348,7 @@ class _Builder:
 
 def _names(call: Call, step: Step) -> Iterator[str]:
     for option in step.references:
-        yield from _leaves(call.options.get(option))
+        yield from leaves(call.options.get(option))
 
 
 def _identity(value: Stage | Model) -> str:
@@ -449,7 +366,7 @@ def _call_identity(call: Call, step: Step, known_by: dict[str, str], recipe: Rec
     options = dict(call.options)
     for option in step.references:
         options[option] = _replace(options.get(option), known_by.get)
-    named = {option: [project_path(name) for name in _leaves(options.get(option))] for option in step.paths}
+    named = {option: [project_path(name) for name in leaves(options.get(option))] for option in step.paths}
     files = {option: [hash_path(path) for path in paths if path.exists()] for option, paths in named.items()}
     drawn = recipe.seed if step.context else None
     threads = recipe.threads if step.kind in OWN_PROCESS or step.references else None

@@ -30,7 +30,8 @@ class Responses:
         self.base.execute("PRAGMA journal_mode=WAL")
         self.base.execute("PRAGMA synchronous=NORMAL")
         self.base.execute(
-            "CREATE TABLE IF NOT EXISTS responses (key TEXT PRIMARY KEY, model TEXT, about TEXT, answer BLOB) WITHOUT ROWID"
+            "CREATE TABLE IF NOT EXISTS responses"
+            " (key TEXT PRIMARY KEY, model TEXT, about TEXT, answer BLOB) WITHOUT ROWID"
         )
 
     def get(self, key: str) -> Answer | None:

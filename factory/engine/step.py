@@ -7,6 +7,8 @@ import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict, overload
 
@@ -161,7 +163,7 @@ def as_names(hint: Any) -> Any:
     if hint is Dataset or origin is Dataset or (isinstance(hint, type) and issubclass(hint, Model)):
         return str
     if origin in (Union, types.UnionType):
-        return Union[tuple(as_names(argument) for argument in get_args(hint))]
+        return reduce(or_, (as_names(argument) for argument in get_args(hint)))
     if origin is list:
         return list[as_names(get_args(hint)[0])]  # type: ignore[misc]
     if origin is dict:

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from ..errors import FactoryError, StepError
+from ..errors import FactoryError, StepError, said
 from ..plugins import get_step, load_plugins, open_uri
 from .account import Account, Tally
 from .context import Context
@@ -197,7 +197,7 @@ def guarded(step: Step, act: Callable[..., Any], record: Any, *args: Any, **opti
     except Exception as error:
         place = next(iter(record.get("parents") or [""]))
         at = f"record {record['id']}" + (f" from {place}" if "#" in place or "/" in place else "")
-        raise StepError(f"{step.name} failed on {at}: {type(error).__name__}: {error}") from error
+        raise StepError(f"{step.name} failed on {at}: {said(error)}") from error
 
 
 def _filtered(

@@ -47,11 +47,16 @@ def charts(metrics: Mapping[int, Mapping[str, float]]) -> str:
     return "".join(chart(name, series) for name, series in grouped.items())
 
 
+def drawable(value: float) -> bool:
+    """Finite, and not so large that axes overflow: a loss of 1e30 is as lost as an infinite one."""
+    return abs(value) < 1e30  # false for nan
+
+
 def chart(name: str, series: Mapping[str, Points]) -> str:
-    """One chart. Values that are not finite break the line and count for no axis."""
-    finite = [point for points in series.values() for point in points if math.isfinite(point[1])]
+    """One chart. Values that cannot be drawn break the line and count for no axis."""
+    finite = [point for points in series.values() for point in points if drawable(point[1])]
     if not finite:
-        said = [label(0, 14, name, "title"), label(0, 36, "no finite value", "note")]
+        said = [label(0, 14, name, "title"), label(0, 36, "no value that can be drawn", "note")]
         return svg(WIDTH, 50, name, *said, cls="curve")
     xs = [x for x, _ in finite]
     y_ticks = ticks(min(y for _, y in finite), max(y for _, y in finite), 4)
@@ -77,7 +82,7 @@ def chart(name: str, series: Mapping[str, Points]) -> str:
     art.append(tag("path", d=f"M{coordinate(left)} {coordinate(floor)}H{coordinate(WIDTH - RIGHT)}", cls="axis"))
     legend = 0.0
     for number, (split, points) in enumerate(sorted(series.items(), key=lambda pair: pair[0] != "train")):
-        art += _line(split, [(*at(x, y), y) if math.isfinite(y) else None for x, y in thin(points)], number % 4)
+        art += _line(split, [(*at(x, y), y) if drawable(y) else None for x, y in thin(points)], number % 4)
         text = _legend(split if len(series) > 1 or split != "train" else "last", points)
         art += [
             tag("path", d=f"M{coordinate(legend)} 31h12", cls=f"line s{number % 4}"),
@@ -88,9 +93,9 @@ def chart(name: str, series: Mapping[str, Points]) -> str:
 
 
 def _legend(split: str, points: Points) -> str:
-    finite = [(y, x) for x, y in points if math.isfinite(y)]
+    finite = [(y, x) for x, y in points if drawable(y)]
     if not finite:
-        return escape(f"{split} not finite")
+        return escape(f"{split} cannot be drawn")
     least, where = min(finite)
     lowest = f" min {figure(least)} at {figure(where)}" if len(finite) > 1 and least != finite[-1][0] else ""
     return f"{escape(split)} {tag('tspan', escape(figure(finite[-1][0])), cls='number')}{escape(lowest)}"
@@ -121,7 +126,7 @@ def thin(points: Points, most: int = MOST_POINTS) -> Points:
     run = math.ceil(len(points) / (most // 2 - 1))
     kept = [points[0]]
     for start in range(0, len(points), run):
-        part = [point for point in points[start : start + run] if math.isfinite(point[1])]
+        part = [point for point in points[start : start + run] if drawable(point[1])]
         if part:
             kept += sorted({min(part, key=lambda p: p[1]), max(part, key=lambda p: p[1])})
     return [*kept, points[-1]] if kept[-1] != points[-1] else kept

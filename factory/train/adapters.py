@@ -52,7 +52,7 @@ def add_lora(model: PreTrainedModel, lora: LoraOptions, seed: int) -> PeftModel:
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=lora.target_modules,
+        target_modules=_linear_layers(model) if last and lora.target_modules == "all-linear" else lora.target_modules,
         layers_to_transform=last,
         bias="none",
     )
@@ -65,6 +65,15 @@ def add_lora(model: PreTrainedModel, lora: LoraOptions, seed: int) -> PeftModel:
         if parameter.requires_grad and parameter.dtype != torch.float32:
             raise ModelError(f"the adapter weight {name} is {parameter.dtype}; expected float32")
     return adapted
+
+
+def _linear_layers(model: PreTrainedModel) -> list[str]:
+    """Names of the linear layers but the head: peft takes its word `all-linear` only for all blocks."""
+    import torch
+
+    head = model.get_output_embeddings()
+    found = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head]
+    return sorted({name.rpartition(".")[2] for name in found})
 
 
 def root_of(base: Model) -> tuple[Path | str, Path | None]:

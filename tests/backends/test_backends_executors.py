@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import signal
 import subprocess
@@ -22,16 +23,8 @@ from factory.backends import executors
 from factory.backends import open_executor as hook
 
 
-def square(number: int) -> int:
-    return number * number
-
-
 def fail(word: str) -> None:
     raise factory.StepError(f"step x: {word}")
-
-
-def whoami() -> int:
-    return os.getpid()
 
 
 def test_serial_runs_inline_in_the_callers_thread() -> None:
@@ -39,9 +32,9 @@ def test_serial_runs_inline_in_the_callers_thread() -> None:
         future = executor.submit(threading.get_ident)
         assert future.done()
         assert future.result() == threading.get_ident()
-        assert list(executor.map(square, range(5))) == [0, 1, 4, 9, 16]
+        assert list(executor.map(abs, range(-3, 2))) == [3, 2, 1, 0, 1]
     with pytest.raises(RuntimeError, match="after shutdown"):
-        executor.submit(square, 2)
+        executor.submit(abs, -2)
 
 
 def test_serial_keeps_a_tasks_error_for_result() -> None:
@@ -60,11 +53,11 @@ def test_serial_lets_an_interrupt_through() -> None:
 
 
 def test_local_runs_in_other_processes_and_hands_errors_back() -> None:
-    with executors.local_pool(2) as executor:
-        assert list(executor.map(square, range(20))) == [n * n for n in range(20)]
-        assert executor.submit(whoami).result() != os.getpid()
-        with pytest.raises(factory.StepError, match="step x: no"):
-            executor.submit(fail, "no").result()
+    with executors.local_pool(2) as executor:  # functions every process can import
+        assert list(executor.map(operator.mul, range(20), range(20))) == [n * n for n in range(20)]
+        assert executor.submit(os.getpid).result() != os.getpid()
+        with pytest.raises(factory.InputError, match="expected a whole number"):
+            executor.submit(executors.worker_count, "local:x", "x").result()
 
 
 def workers_of(uri: str) -> int:
@@ -107,8 +100,14 @@ def test_worker_count_is_positive_or_an_input_error(text: str) -> None:
 
 DRIVER = textwrap.dedent("""
     import os, sys, threading
+    from pathlib import Path
     from factory.backends.executors import open_executor
-    from test_backends_executors import hang
+
+    def hang(folder, number):
+        path = Path(folder) / f"{number}.part"
+        path.write_text(str(os.getpid()))
+        path.rename(path.with_suffix(".pid"))
+        threading.Event().wait()
 
     if __name__ == "__main__":
         pool = open_executor("local:2")
@@ -117,20 +116,12 @@ DRIVER = textwrap.dedent("""
 """)
 
 
-def hang(folder: str, number: int) -> None:
-    """A task that says which process it is in and never ends."""
-    path = Path(folder) / f"{number}.pid"
-    path.with_suffix(".part").write_text(str(os.getpid()))
-    path.with_suffix(".part").rename(path)
-    threading.Event().wait()
-
-
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_when_the_driver_is_killed(tmp_path: Path, signal_number: signal.Signals) -> None:
     script = tmp_path / "driver.py"
     script.write_text(DRIVER)
-    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(factory.__file__).parents[1])])
-    driver = subprocess.Popen([sys.executable, str(script), str(tmp_path)], env={**os.environ, "PYTHONPATH": paths})
+    environment = {**os.environ, "PYTHONPATH": str(Path(factory.__file__).parents[1])}
+    driver = subprocess.Popen([sys.executable, str(script), str(tmp_path)], env=environment)
     pids: list[int] = []
     try:
         deadline = threading.Event()

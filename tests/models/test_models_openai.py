@@ -32,7 +32,7 @@ def completion(text: str | None, finish: str = "stop") -> web.Response:
 
 
 class Server:
-    """An OpenAI-compatible server in a thread; `handler(request, body, nth)` answers, nth counts this prompt's tries."""
+    """An OpenAI-compatible server; `handler(request, body, nth)` answers, nth counts this prompt's tries."""
 
     def __init__(self, handler: Handler) -> None:
         self.handler = handler
@@ -55,7 +55,7 @@ class Server:
     async def start(self) -> None:
         app = web.Application()
         app.router.add_post("/v1/chat/completions", self.answer)
-        self.runner = web.AppRunner(app)
+        self.runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await self.runner.setup()
         site = web.TCPSite(self.runner, "127.0.0.1", 0)
         await site.start()

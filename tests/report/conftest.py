@@ -65,8 +65,8 @@ class Plan:
         return self.project / "build" / self.recipe.name
 
 
-class Factory:
-    """Builds a plan and its artifacts, one target at a time."""
+class Leftovers:
+    """A plan and its artifacts, made one target at a time."""
 
     def __init__(self, project: Path, name: str = "stdlib_tutor") -> None:
         self.plan = Plan(Recipe(name, project / "recipes" / f"{name}.yaml", {}), [], project)
@@ -82,7 +82,7 @@ class Factory:
         known: bool = True,
     ) -> Stage:
         """A target of one stage, planned and not yet built. Not `known`: a source read by a stage of its own."""
-        steps = [call if isinstance(call, Call) else Call(call) for call in calls]
+        steps = [Call(call) if isinstance(call, str) else Call(call.step, call.options) for call in calls]
         if known:
             self.plan.recipe.targets[name] = Target(name, sources, steps)
         mark = f"{abs(hash(name)) % 16**12:020x}"
@@ -91,6 +91,15 @@ class Factory:
         stage = Stage(name, 0, tuple(steps), kind, gives, mark, folder, references=references or {})
         self.plan.stages.append(stage)
         return stage
+
+    def fill_corpus(self) -> Stage:
+        return fill_corpus(self)
+
+    def fill_tutor(self) -> Stage:
+        return fill_tutor(self)
+
+    def fill_quickstart(self) -> None:
+        fill_quickstart(self)
 
     def build(
         self,
@@ -147,7 +156,7 @@ def dropped_table(rows: list[dict[str, Any]]) -> pa.Table:
 DROPPED_TEXTS = ("step", "reason", "details", "record", "meta")
 
 
-def line(step: str, entered: int, left: int, made: int = 0, parted: int = 0, **reasons: int) -> dict[str, Any]:
+def tally(step: str, entered: int, left: int, made: int = 0, parted: int = 0, **reasons: int) -> dict[str, Any]:
     """One entry of a manifest's funnel; underscores in reasons stand for blanks."""
     named = {reason.replace("_", " "): number for reason, number in reasons.items()}
     return {"step": step, "in": entered, "out": left, "made": made, "parted": parted, "reasons": named}
@@ -156,11 +165,12 @@ def line(step: str, entered: int, left: int, made: int = 0, parted: int = 0, **r
 PASSAGE = (
     "Return an iterator over the lines of a text file. The file is opened once and closed when the iterator ends, "
     "also when it ends early.\n\nThe encoding is UTF-8 unless another is named; bytes that do not decode are replaced, "
-    "so that one broken line does not cost the whole file.\n\n    for line in lines('notes.txt'):\n        print(line)\n"
+    "so that one broken line does not cost the whole file.\n\n"
+    "    for line in lines('notes.txt'):\n        show(line)\n"
 )
 
 
-def fill_corpus(factory: Factory) -> Stage:
+def fill_corpus(leftovers: Leftovers) -> Stage:
     calls = [
         "normalize",
         Call("language", {"keep": ["en"]}),
@@ -168,20 +178,20 @@ def fill_corpus(factory: Factory) -> Stage:
         "mask_pii",
         Call("dedup_minhash", {"threshold": 0.8}),
     ]
-    stage = factory.target("corpus", ["python:stdlib"], calls)
+    stage = leftovers.target("corpus", ["python:stdlib"], calls)
     records = [
         {"id": f"{n:016x}", "parents": [f"python:stdlib/{m}#{n}"], "text": PASSAGE * (1 + n % 3),
          "meta": {"language": "en", "score": 0.98 - n / 500, "module": m}}
         for n, m in enumerate(["pathlib", "asyncio.queues", "email.message", "json", "sqlite3", "zipfile"] * 4)
     ]  # fmt: skip
     funnel = [
-        line("read", 12_400, 12_388, malformed_row=9, missing_column=3),
-        line("normalize", 12_388, 12_388),
-        line("language", 12_388, 12_011, other_language=377),
-        line("gopher_quality", 12_011, 9_870, too_few_words=1_604, too_many_symbols=322, no_stop_words=121,
+        tally("read", 12_400, 12_388, malformed_row=9, missing_column=3),
+        tally("normalize", 12_388, 12_388),
+        tally("language", 12_388, 12_011, other_language=377),
+        tally("gopher_quality", 12_011, 9_870, too_few_words=1_604, too_many_symbols=322, no_stop_words=121,
              mean_word_too_long=60, bullet_lines=21, ellipsis_lines=8, few_letters=5),
-        line("mask_pii", 9_870, 9_870),
-        line("dedup_minhash", 9_870, 9_812, near_duplicate=58),
+        tally("mask_pii", 9_870, 9_870),
+        tally("dedup_minhash", 9_870, 9_812, near_duplicate=58),
     ]  # fmt: skip
     dropped = [
         {"id": f"d{n}", "parents": [f"python:stdlib/enum#{n}"], "step": step, "reason": reason,
@@ -193,13 +203,13 @@ def fill_corpus(factory: Factory) -> Stage:
             + [("gopher_quality", "no stop words", {"found": 0}, "spam eggs ham spam spam")]
         )
     ]  # fmt: skip
-    factory.build(stage, records, funnel, dropped, out=9_812, seconds=41.3)
+    leftovers.build(stage, records, funnel, dropped, out=9_812, seconds=41.3)
     return stage
 
 
-def fill_instructions(factory: Factory, model: Any = None) -> Stage:
+def fill_instructions(leftovers: Leftovers, model: Any = None) -> Stage:
     calls = [Call("self_instruct", {"model": "bundled:smollm2", "count": 200}), Call("novel", {"threshold": 0.7})]
-    stage = factory.target("instructions", ["seeds/python.jsonl"], calls, PromptCompletion)
+    stage = leftovers.target("instructions", ["seeds/python.jsonl"], calls, PromptCompletion)
     records = [
         {"id": f"a{n:015x}", "parents": [f"{n:016x}", f"{n + 1:016x}"],
          "prompt": user("Explain in two sentences what a context manager is for."),
@@ -209,8 +219,8 @@ def fill_instructions(factory: Factory, model: Any = None) -> Stage:
         for n in range(8)
     ]  # fmt: skip
     funnel = [
-        line("self_instruct", 48, 262, made=450, parted=48, malformed=96, refusal=4, too_short=88),
-        line("novel", 262, 200, too_similar=62),
+        tally("self_instruct", 48, 262, made=450, parted=48, malformed=96, refusal=4, too_short=88),
+        tally("novel", 262, 200, too_similar=62),
     ]
     dropped = [
         {"id": f"e{n}", "parents": ["0"], "step": "self_instruct", "reason": reason, "details": details,
@@ -219,14 +229,14 @@ def fill_instructions(factory: Factory, model: Any = None) -> Stage:
             [("malformed", {"missing": "### Answer"}, "Sure! Here"), ("too short", {"words": 1}, "Yes.")] * 2
         )
     ]  # fmt: skip
-    factory.build(stage, records, funnel, dropped, out=200, seconds=187.0)
+    leftovers.build(stage, records, funnel, dropped, out=200, seconds=187.0)
     return stage
 
 
-def fill_tutor(factory: Factory) -> Stage:
+def fill_tutor(leftovers: Leftovers) -> Stage:
     calls = [Call("sft", {"base": "bundled:smollm2", "lora": {"r": 16}, "epochs": 1})]
-    stage = factory.target("tutor", ["train"], calls, CausalLM)
-    factory.build(stage, [], [line("sft", 190, 0, parted=184, too_long=6)], out=0, seconds=402.0)
+    stage = leftovers.target("tutor", ["train"], calls, CausalLM)
+    leftovers.build(stage, [], [tally("sft", 190, 0, parted=184, too_long=6)], out=0, seconds=402.0)
     (stage.folder / "model").mkdir()
     (stage.folder / "model" / "adapter.safetensors").write_bytes(bytes(200_000))
     entries: list[dict[str, float]] = []
@@ -257,49 +267,52 @@ ANSWERS = """The same prompts, asked of the **base** and of the *tuned* model.
    - nested item
 2. second
 """
-LENGTHS = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 300 60" width="300" height="60"><defs><linearGradient id="g">
+LENGTHS = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 300 60" width="300" height="60">
+<defs><linearGradient id="g">
 <stop offset="0" stop-color="#2d6b6a"/><stop offset="1" stop-color="#8b9fe4"/></linearGradient></defs>
-<rect x="0" y="10" width="120" height="16" fill="url(#g)"/><rect x="0" y="34" width="260" height="16" fill="url(#g)"/></svg>"""
+<rect x="0" y="10" width="120" height="16" fill="url(#g)"/>
+<rect x="0" y="34" width="260" height="16" fill="url(#g)"/></svg>"""
 
 
-def fill_metrics(factory: Factory, model: Stage) -> Stage:
-    stage = factory.target("quality", ["test"], [Call("perplexity", {"models": ["bundled:smollm2", "tutor"]})], Metric,
-                           references={"tutor": model})  # fmt: skip
+def fill_metrics(leftovers: Leftovers, model: Stage) -> Stage:
+    call = Call("perplexity", {"models": ["bundled:smollm2", "tutor"]})
+    stage = leftovers.target("quality", ["test"], [call], Metric, {"tutor": model})
     rows = [("perplexity", 14.82, "bundled:smollm2"), ("perplexity", 8.31, "tutor"),
             ("tokens", 18_402.0, "bundled:smollm2"), ("tokens", 18_402.0, "tutor")]  # fmt: skip
     records = [{"id": str(n), "parents": ["0"], "name": a, "value": b, "of": c} for n, (a, b, c) in enumerate(rows)]
-    factory.build(stage, records, [line("perplexity", 22, 4, made=4, parted=22)])
+    leftovers.build(stage, records, [tally("perplexity", 22, 4, made=4, parted=22)])
     return stage
 
 
-def fill_quickstart(factory: Factory) -> None:
+def fill_quickstart(leftovers: Leftovers) -> None:
     """A whole build, much like the quickstart's."""
-    fill_corpus(factory)
-    read = factory.target("seeds/python.jsonl", [], known=False, gives=PromptCompletion)
+    fill_corpus(leftovers)
+    read = leftovers.target("seeds/python.jsonl", [], known=False, gives=PromptCompletion)
     seeds = [{"id": "5", "parents": ["seeds/python.jsonl#1"], "prompt": user("q"), "completion": assistant("a")}]
-    factory.build(read, seeds, [line("read", 48, 48)], out=48, seconds=0.1)
-    first = fill_instructions(factory)
+    leftovers.build(read, seeds, [tally("read", 48, 48)], out=48, seconds=0.1)
+    first = fill_instructions(leftovers)
     calls = [
         Call("from_documents", {"model": "bundled:smollm2", "per_document": 2}),
         Call("novel", {"against": "instructions"}),
     ]
-    grounded = factory.target("grounded", ["corpus"], calls, PromptCompletion, {"instructions": first})
+    grounded = leftovers.target("grounded", ["corpus"], calls, PromptCompletion, {"instructions": first})
     answer = {
         "id": "77",
         "parents": ["1"],
         "prompt": user("What is replaced?"),
         "completion": assistant("Broken bytes."),
     }
-    factory.build(
-        grounded, [answer], [line("from_documents", 9_812, 60, made=72, parted=9_812, not_grounded=12)], out=60
+    leftovers.build(
+        grounded, [answer], [tally("from_documents", 9_812, 60, made=72, parted=9_812, not_grounded=12)], out=60
     )
     for name in ("train", "test"):
-        part = factory.target(name, ["instructions", "grounded"], [Call("split", {"keep": name})], PromptCompletion)
+        part = leftovers.target(name, ["instructions", "grounded"], [Call("split", {"keep": name})], PromptCompletion)
         kept = 238 if name == "train" else 22
-        factory.build(part, [answer], [line("split", 260, kept, other_part=260 - kept)], out=kept)
-    fill_metrics(factory, fill_tutor(factory))
+        leftovers.build(part, [answer], [tally("split", 260, kept, other_part=260 - kept)], out=kept)
+    fill_metrics(leftovers, fill_tutor(leftovers))
 
 
 @pytest.fixture
-def making(tmp_path: Path) -> Factory:
-    return Factory(tmp_path)
+def making(tmp_path: Path) -> Leftovers:
+    """An empty plan to fill; tests cannot import from here, so what fills it hangs on it."""
+    return Leftovers(tmp_path)

@@ -7,10 +7,11 @@ import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from conftest import Call, Factory, fill_corpus, fill_quickstart, fill_tutor, line
 
 import factory
 from factory import report
@@ -18,6 +19,11 @@ from factory.report import page, samples
 
 NOW = datetime(2025, 11, 21, 16, 30, tzinfo=UTC)
 VOID = {"meta", "br", "hr"}
+
+
+def tally(step: str, number: int) -> dict[str, Any]:
+    """A funnel entry of a step that keeps everything."""
+    return {"step": step, "in": number, "out": number, "made": 0, "parted": 0, "reasons": {}}
 
 
 class Reader(HTMLParser):
@@ -70,8 +76,8 @@ def check(markup: str) -> Reader:
     return reader
 
 
-def test_the_quickstarts_page_says_everything(making: Factory) -> None:
-    fill_quickstart(making)
+def test_the_quickstarts_page_says_everything(making: Any) -> None:
+    making.fill_quickstart()
     report.after_build(plan=making.plan, error=None)
     path = making.plan.folder / "report.html"
     markup = path.read_text(encoding="utf-8")
@@ -81,14 +87,15 @@ def test_the_quickstarts_page_says_everything(making: Factory) -> None:
     for name in making.plan.recipe.targets:
         assert f'id="{page.anchor(name)}"' in markup
         assert f"<h2>{name}</h2>" in markup
-    for words in ("complete", "9,812 records", "too few words", "1,604", "−6.51 (−43.9 %)", "loss", "CausalLM", "8 of 8",
-                  "Three answers, before and after", "recipes/stdlib_tutor.yaml", "min_words: 20"):  # fmt: skip
+    wanted = ["complete", "8 of 8", "9,812 records", "too few words", "1,604", "−6.51 (−43.9 %)", "loss", "CausalLM"]
+    wanted += ["Three answers, before and after", "recipes/stdlib_tutor.yaml", "min_words: 20"]
+    for words in wanted:
         assert words in text, words
     assert [p.name for p in making.plan.folder.iterdir() if p.name.startswith(".")] == []
 
 
-def test_a_failed_build_says_the_sentence_and_what_is_missing(making: Factory) -> None:
-    fill_corpus(making)
+def test_a_failed_build_says_the_sentence_and_what_is_missing(making: Any) -> None:
+    making.fill_corpus()
     making.target("tutor", ["corpus"], ["sft"], factory.CausalLM)
     error = factory.StepError("sft failed on record 7 from <data>/x.jsonl#3: ValueError: no & never")
     markup = page.draw_page(making.plan, error, NOW)
@@ -108,14 +115,14 @@ def test_a_failed_build_says_the_sentence_and_what_is_missing(making: Factory) -
         (ValueError(), "failed"),
     ],
 )
-def test_states(making: Factory, error: BaseException | None, state: str) -> None:
-    fill_corpus(making)
+def test_states(making: Any, error: BaseException | None, state: str) -> None:
+    making.fill_corpus()
     markup = page.draw_page(making.plan, error, NOW)
     check(markup)
     assert f"<title>stdlib_tutor: {state}</title>" in markup
 
 
-def test_nothing_planned_and_nothing_built(making: Factory) -> None:
+def test_nothing_planned_and_nothing_built(making: Any) -> None:
     check(page.draw_page(making.plan, None, NOW))
     making.target("corpus", ["docs/*.md"], ["normalize"])
     making.plan.stages.clear()  # another target was asked for
@@ -124,8 +131,8 @@ def test_nothing_planned_and_nothing_built(making: Factory) -> None:
     assert "Not part of this build." in markup
 
 
-def test_torn_files_do_not_stop_the_page(making: Factory) -> None:
-    stage = fill_tutor(making)
+def test_torn_files_do_not_stop_the_page(making: Any) -> None:
+    stage = making.fill_tutor()
     (stage.folder / "sections.json").write_text('[{"title": "cut of')
     (stage.folder / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
     (making.plan.folder / "timings.json").write_text("")
@@ -136,8 +143,8 @@ def test_torn_files_do_not_stop_the_page(making: Factory) -> None:
 NASTY = "</p><script>alert(1)</script><img src=x onerror=alert(2)> \"'&\x00\x08\ufffe \u202e<svg/onload=alert(3)>"
 
 
-def test_record_text_is_only_text(making: Factory) -> None:
-    calls = [Call("keep<b>", {"word<i>": NASTY})]
+def test_record_text_is_only_text(making: Any) -> None:
+    calls = [SimpleNamespace(step="keep<b>", options={"word<i>": NASTY})]
     stage = making.target("nasty", [f"./{NASTY}.jsonl"], calls, factory.PromptCompletion)
     messages = [{"role": NASTY, "content": NASTY}]
     records = [{"id": NASTY, "parents": [NASTY], "prompt": messages, "completion": messages, "meta": {NASTY: NASTY}}]
@@ -157,7 +164,7 @@ def test_record_text_is_only_text(making: Factory) -> None:
     assert any("alert(1)" in text for text in reader.text)
 
 
-def test_record_types_show_as_what_they_are(making: Factory) -> None:
+def test_record_types_show_as_what_they_are(making: Any) -> None:
     ask, good, bad = factory.user("Which?"), factory.assistant("This."), factory.assistant("That.")
     rows = {
         "preference": (factory.Preference, {"prompt": ask, "chosen": good, "rejected": bad}),
@@ -167,7 +174,7 @@ def test_record_types_show_as_what_they_are(making: Factory) -> None:
     }
     for name, (kind, fields) in rows.items():
         stage = making.target(name, ["x"], ["take"], kind)
-        making.build(stage, [{"id": name, "parents": ["x#1"], **fields}], [line("take", 1, 1)])
+        making.build(stage, [{"id": name, "parents": ["x#1"], **fields}], [tally("take", 1)])
     markup = page.draw_page(making.plan, None, NOW)
     text = " ".join(check(markup).text)
     assert "chosen · assistant" in text
@@ -176,24 +183,24 @@ def test_record_types_show_as_what_they_are(making: Factory) -> None:
     assert "empty" in text
 
 
-def test_samples_read_only_the_beginning(making: Factory) -> None:
+def test_samples_read_only_the_beginning(making: Any) -> None:
     stage = making.target("long", ["x"], ["take"])
     records = [{"id": str(n), "parents": [], "text": f"text {n}"} for n in range(9_000)]
-    making.build(stage, records, [line("take", 9_000, 9_000)])
+    making.build(stage, records, [tally("take", 9_000)])
     found = page.look(making.plan)[0]
     assert [record["id"] for record in samples.kept_records(found)] == ["0", "80", "160"]
 
 
-def test_dropped_samples_are_two_of_each_of_the_top_reasons(making: Factory) -> None:
-    fill_corpus(making)
+def test_dropped_samples_are_two_of_each_of_the_top_reasons(making: Any) -> None:
+    making.fill_corpus()
     founds = page.look(making.plan)
     rows = samples.dropped_records(founds, [("gopher_quality", "too few words"), ("language", "other language")])
     assert [[row["id"] for row in found] for found in rows.values()] == [["d0", "d1"], ["d3", "d4"]]
     assert samples.dropped(founds).count('class="card gone"') == 6
 
 
-def test_the_page_is_replaced_whole(making: Factory, tmp_path: Path) -> None:
-    fill_corpus(making)
+def test_the_page_is_replaced_whole(making: Any, tmp_path: Path) -> None:
+    making.fill_corpus()
     path = page.write_page(making.plan, factory.StepError("first"), NOW)
     before = path.stat().st_ino
     page.write_page(making.plan, None, NOW)

@@ -162,7 +162,7 @@ values = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-10, 10)
         st.integers(0, 10**6), st.dictionaries(st.sampled_from(["loss", "eval_loss", "x"]), values), max_size=30
     )
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_any_metrics_draw(metrics: dict[int, dict[str, float]]) -> None:
     drawn = curves.charts(metrics)
     if any(metrics.values()):

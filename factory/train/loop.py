@@ -1,0 +1,248 @@
+"""A training run over prompt and completion that survives kills: transformers' Trainer with our loss and checkpoints.
+
+This module loads torch and transformers; only a training step that runs imports it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from factory import Context, StepError
+
+from . import checkpoints
+from .batches import IGNORED, Example, LengthGrouped, collate
+
+NORMAL_BITS = 2**31 - 1  # seeds that numpy takes, too
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long, how fast and in what portions to train; a step is one update of the weights.
+
+    warmup      share of all steps over which the learning rate rises
+    evaluations per epoch; there is one before the first step and one after the last besides
+    patience    evaluations without a lower loss after which training stops and the best weights are taken; None: never
+    """
+
+    total: int
+    learning_rate: float
+    schedule: str
+    warmup: float
+    weight_decay: float
+    max_grad_norm: float
+    batch_size: int
+    accumulation: int
+    evaluate_every: int
+    checkpoint_every: int
+    patience: int | None
+    gradient_checkpointing: bool
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished run tells: steps done, whose weights were taken, and the first and last losses (nats a token)."""
+
+    steps: int
+    taken: int
+    train_loss: tuple[float, float] | None
+    eval_loss: tuple[float, float] | None
+
+
+def steps_of(records: int, batch_size: int, accumulation: int, epochs: float, max_steps: int | None) -> tuple[int, int]:
+    """(steps in an epoch, steps in all)."""
+    epoch = max(1, math.ceil(math.ceil(records / batch_size) / accumulation))
+    return epoch, max_steps or math.ceil(epochs * epoch)
+
+
+def train(
+    model: Any, learned: Sequence[Example], held: Sequence[Example], plan: Plan, pad_id: int, ctx: Context
+) -> Run:
+    """Train `model` in place, from the newest whole checkpoint in `ctx.workdir` if there is one.
+
+    Resumed after a kill at any moment, a run on CPU gives the weights of one that was not killed, to the bit:
+    optimizer, schedule, generators and the place in the data are in the checkpoint; the order of the data depends on
+    seed and epoch alone. Raises StepError when the loss is not finite.
+    """
+    seed = ctx.rng("training").randrange(NORMAL_BITS)
+    trainer = CompletionTrainer(
+        model=model,
+        args=_arguments(plan, seed, ctx.workdir),
+        data_collator=partial(collate, pad_id=pad_id),
+        train_dataset=list(learned),
+        eval_dataset=list(held),
+    )
+    trainer.plan, trainer.held = plan, sorted(held, key=len)
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Watch(trainer, ctx, plan, bool(held)))
+    newest = checkpoints.latest(ctx.workdir)
+    steps, log = checkpoints.history(newest) if newest else (0, [])
+    # transformers would take one more step from a checkpoint that was the last
+    if newest and (steps >= plan.total or out_of_patience(log, plan.patience)):
+        source = newest
+    else:
+        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+        steps, log, source = trainer.state.global_step, trainer.state.log_history, None
+    taken = steps
+    if plan.patience is not None:
+        taken = best_step(log) or steps
+        source = checkpoints.folder_of(ctx.workdir, taken)
+    if source is not None:
+        trainer._load_from_checkpoint(str(source))
+    return Run(steps, taken, ends(log, "loss"), ends(log, "eval_loss"))
+
+
+def _arguments(plan: Plan, seed: int, workdir: Path) -> TrainingArguments:
+    gpu = torch.cuda.is_available()
+    named = TrainingArguments.__dataclass_fields__
+    recompute = "activation_checkpointing" if "activation_checkpointing" in named else "gradient_checkpointing"
+    return TrainingArguments(
+        output_dir=str(workdir),
+        max_steps=plan.total,
+        learning_rate=plan.learning_rate,
+        lr_scheduler_type=plan.schedule,
+        warmup_steps=math.ceil(plan.warmup * plan.total),
+        weight_decay=plan.weight_decay,
+        max_grad_norm=plan.max_grad_norm,
+        per_device_train_batch_size=plan.batch_size,
+        gradient_accumulation_steps=plan.accumulation,
+        seed=seed,
+        data_seed=seed,
+        bf16=gpu,
+        dataloader_pin_memory=gpu,
+        remove_unused_columns=False,
+        # When to evaluate and to save is `Watch`'s to say.
+        eval_strategy="no",
+        save_strategy="no",
+        logging_strategy="steps",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+        log_level="error",
+        **{recompute: plan.gradient_checkpointing, f"{recompute}_kwargs": {"use_reentrant": False}},
+    )
+
+
+class CompletionTrainer(Trainer):  # type: ignore[misc]
+    """Loss on the completion's tokens only, each token of a step weighing the same; checkpoints that are whole."""
+
+    plan: Plan
+    held: list[Example]
+    loss_is_scaled_for_ga = True  # compute_loss divides by the tokens of the whole step
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGrouped:
+        lengths = [len(example) for example in self.train_dataset]
+        return LengthGrouped(lengths, self.args.train_batch_size, self.args.seed)
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Mean negative log-likelihood in nats, over the completion tokens of all batches of this step."""
+        total = completion_nll(model, self.model.get_output_embeddings(), inputs)
+        tokens = num_items_in_batch if num_items_in_batch is not None else (inputs["labels"] != IGNORED).sum()
+        # the count is over all processes, whose gradients are then averaged
+        loss = total / tokens * self.accelerator.num_processes
+        return (loss, None) if return_outputs else loss
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Mean loss per completion token of the held-out records, every token weighing the same."""
+        model, head = self.model_wrapped, self.model.get_output_embeddings()
+        model.eval()
+        total, tokens = 0.0, 0
+        with torch.no_grad():
+            for start in range(0, len(self.held), self.plan.batch_size):
+                batch = self.data_collator(self.held[start : start + self.plan.batch_size])
+                batch = {name: value.to(self.args.device) for name, value in batch.items()}
+                total += completion_nll(model, head, batch).item()
+                tokens += int((batch["labels"] != IGNORED).sum())
+        metrics = {"eval_loss": total / tokens}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if not self.args.should_save:
+            return
+        workdir, step = Path(self.args.output_dir), self.state.global_step
+        checkpoints.seal(checkpoints.folder_of(workdir, step))
+        best = best_step(self.state.log_history) if self.plan.patience is not None else None
+        checkpoints.clear(workdir, {step, best or step})
+
+
+def completion_nll(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Summed negative log-likelihood (nats) of the labelled tokens of a batch.
+
+    The head sees only the positions before a labelled token: of a prompt's tokens no logits are made, which are
+    vocabulary × 4 bytes each. It is a hook, not a call of the head, so that whatever wraps the model (autocast,
+    FSDP) sees one forward pass.
+    """
+    labels = batch["labels"][:, 1:]
+    wanted = labels != IGNORED
+    hook = head.register_forward_pre_hook(lambda _, given: (given[0][:, :-1][wanted], *given[1:]))
+    try:
+        outputs = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
+    finally:
+        hook.remove()
+    return functional.cross_entropy(outputs.logits.float(), labels[wanted], reduction="sum")
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]
+    """When to evaluate, to save and to stop; and news for who is watching."""
+
+    def __init__(self, trainer: CompletionTrainer, ctx: Context, plan: Plan, holds: bool) -> None:
+        self.trainer, self.ctx, self.plan, self.holds = trainer, ctx, plan, holds
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.holds and state.global_step == 0:
+            self.trainer.evaluate()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        step, plan = state.global_step, self.plan
+        control.should_evaluate = self.holds and (step % plan.evaluate_every == 0 or step == plan.total)
+        # An evaluated state may turn out the best, so it is saved; transformers evaluates before it saves.
+        best_wanted = control.should_evaluate and plan.patience is not None
+        control.should_save = step % plan.checkpoint_every == 0 or best_wanted
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        control.should_training_stop |= out_of_patience(state.log_history, self.plan.patience)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        step = state.global_step
+        if "eval_loss" in logs:
+            self.ctx.log(step, eval_loss=logs["eval_loss"])
+        if "loss" in logs:
+            if not math.isfinite(logs["loss"]):
+                raise StepError(f"the training loss is {logs['loss']} at step {step}; try a lower learning_rate")
+            self.ctx.log(step, train_loss=logs["loss"], learning_rate=logs["learning_rate"])
+            self.ctx.progress(step, self.plan.total, f"loss {logs['loss']:.3f}")
+
+
+def out_of_patience(log: list[dict[str, Any]], patience: int | None) -> bool:
+    """Whether none of the last `patience` evaluations had a lower loss than all before them.
+
+    Read from the log alone, which checkpoints keep, so a resumed run decides as an undisturbed one.
+    """
+    losses = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
+    return patience is not None and bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
+
+
+def best_step(log: list[dict[str, Any]]) -> int | None:
+    """The step, after the first, whose evaluation was lowest (the earliest of equals); None before any."""
+    found = [(entry["eval_loss"], entry["step"]) for entry in log if "eval_loss" in entry and entry["step"] > 0]
+    return int(min(found)[1]) if found else None
+
+
+def ends(log: list[dict[str, Any]], name: str) -> tuple[float, float] | None:
+    """The first and the last value logged under a name."""
+    values = [float(entry[name]) for entry in log if name in entry]
+    return (values[0], values[-1]) if values else None

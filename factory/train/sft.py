@@ -1,0 +1,163 @@
+"""Supervised fine-tuning on prompt and completion: full, LoRA or QLoRA."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any, Literal
+
+from factory import CausalLM, Context, Dataset, InputError, PromptCompletion, StepError, step
+from factory.models.loading import load_causal_lm, load_tokenizer
+
+from .adapters import LoraOptions, add_lora, root_of, save_lora
+from .batches import encode_examples, split_validation
+
+if TYPE_CHECKING:
+    from .loop import Plan, Run
+
+# An adapter takes about ten times the rate of full fine-tuning; 2e-4 is that of QLoRA up to 13B (Dettmers et al. 2023,
+# table 9), 2e-5 that of Alpaca's full fine-tuning.
+LEARNING_RATES = {"lora": 2e-4, "qlora": 2e-4, "full": 2e-5}
+
+
+@step
+def sft(
+    dataset: Dataset[PromptCompletion],
+    ctx: Context,
+    base: CausalLM,
+    method: Literal["lora", "qlora", "full"] = "lora",
+    lora: LoraOptions = LoraOptions(),  # noqa: B008  (never changed)
+    epochs: float = 1,
+    max_steps: int | None = None,
+    learning_rate: float | None = None,
+    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine",
+    warmup: float = 0.05,
+    weight_decay: float = 0.0,
+    max_grad_norm: float = 1.0,
+    batch_size: int = 8,
+    accumulation: int = 1,
+    max_length: int = 1024,
+    validation: float = 0.1,
+    evaluations: int = 2,
+    early_stopping: int | None = None,
+    checkpoint_every: int = 50,
+    gradient_checkpointing: bool | None = None,
+) -> CausalLM:
+    """Teach a model to answer prompts with their completions; the loss is on the completion's tokens only.
+
+    base             the model to start from. A LoRA built earlier is merged into its base, a new one is trained on
+                     top, and what is saved is the sum of both, so the result stands on the same base
+    method           lora: adapters; qlora: adapters on a base in 4 bits (nf4, double quantization); full: all weights
+    lora             r, alpha, dropout, target_modules (`all-linear` or names), layers (only the last so many)
+    epochs, max_steps  how long; max_steps, where given, decides. A step is one update of the weights
+    learning_rate    by default 2e-4 for lora and qlora, 2e-5 for full; AdamW
+    warmup           share of the steps over which the learning rate rises from 0
+    batch_size, accumulation  records in a batch, batches in a step
+    max_length       tokens of prompt and completion; longer records are dropped (`too long`), never cut
+    validation       share held out, by the hash of the prompt: equal prompts stay together, none ever moves
+    evaluations      of the held-out share in each epoch; besides, before the first and after the last step
+    early_stopping   stop after so many evaluations without a lower loss, and take the best weights
+    checkpoint_every steps between checkpoints; a killed run resumes at the last, and on CPU ends with equal weights
+    gradient_checkpointing  recompute activations to save memory; by default for qlora on a GPU
+
+    Saves a folder that transformers (full) or peft (lora, qlora) loads, with tokenizer and chat template.
+    Raises InputError for options that cannot be, StepError when no record can be learned or the loss is not finite.
+    """
+    _check(epochs, max_steps, learning_rate, warmup, batch_size, accumulation, max_length, validation)
+    _check_counts(evaluations=evaluations, early_stopping=early_stopping, checkpoint_every=checkpoint_every)
+    if early_stopping is not None and validation == 0:
+        raise InputError("sft: early_stopping needs held-out records; give validation a share above 0")
+    import torch
+
+    torch.set_num_threads(ctx.threads)
+    tokenizer = load_tokenizer(base)
+    examples = encode_examples(dataset, tokenizer, max_length, ctx)
+    learned, held = split_validation(examples, validation)
+    if not learned:
+        raise StepError(f"sft: of {len(dataset)} records none is left to learn from ({len(held)} are held out)")
+    if early_stopping is not None and not held:
+        raise StepError("sft: early_stopping needs held-out records, but the records have only one prompt")
+    from .loop import Plan, steps_of, train
+
+    per_epoch, total = steps_of(len(learned), batch_size, accumulation, epochs, max_steps)
+    if gradient_checkpointing is None:
+        gradient_checkpointing = method == "qlora" and torch.cuda.is_available()
+    plan = Plan(
+        total=total,
+        learning_rate=LEARNING_RATES[method] if learning_rate is None else learning_rate,
+        schedule=schedule,
+        warmup=warmup,
+        weight_decay=weight_decay,
+        max_grad_norm=max_grad_norm,
+        batch_size=batch_size,
+        accumulation=accumulation,
+        evaluate_every=max(1, per_epoch // evaluations),
+        checkpoint_every=checkpoint_every,
+        patience=early_stopping,
+        gradient_checkpointing=gradient_checkpointing,
+    )
+    root, earlier = root_of(base) if method != "full" else ("", None)
+    model: Any = load_causal_lm(base, "nf4" if method == "qlora" else None)
+    stored_as = model.dtype
+    if method == "full":
+        model = model.float()  # the weights to update; a GPU computes in bfloat16 by autocast
+    else:
+        model = add_lora(model, lora, ctx.rng("adapters").randrange(2**31 - 1))
+    run = train(model, learned, held, plan, tokenizer.pad_token_id or 0, ctx)
+    shutil.rmtree(ctx.output, ignore_errors=True)
+    ctx.output.mkdir(parents=True)
+    if method == "full":
+        model.config.use_cache = True  # off while training; a saved config would slow every answer
+        model.to(stored_as).save_pretrained(ctx.output)
+    else:
+        save_lora(model, ctx.output, root, earlier)
+    tokenizer.save_pretrained(ctx.output)
+    counts = {"records learned": len(learned), "held out": len(held), "dropped": len(dataset) - len(examples)}
+    ctx.report("Training", _table(base, method, model, plan, run, counts))
+    return CausalLM(uri=str(ctx.output), path=ctx.output)
+
+
+def _check(
+    epochs: float,
+    max_steps: int | None,
+    learning_rate: float | None,
+    warmup: float,
+    batch_size: int,
+    accumulation: int,
+    max_length: int,
+    validation: float,
+) -> None:
+    _check_counts(max_steps=max_steps, batch_size=batch_size, accumulation=accumulation, max_length=max_length)
+    if epochs <= 0:
+        raise InputError(f"sft: epochs is {epochs}; expected a number above 0")
+    if learning_rate is not None and learning_rate <= 0:
+        raise InputError(f"sft: learning_rate is {learning_rate}; expected a number above 0")
+    for name, share in (("warmup", warmup), ("validation", validation)):
+        if not 0 <= share < 1:
+            raise InputError(f"sft: {name} is {share}; expected a share from 0 to below 1")
+
+
+def _check_counts(**counts: int | None) -> None:
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise InputError(f"sft: {name} is {value}; expected at least 1")
+
+
+def _table(base: CausalLM, method: str, model: Any, plan: Plan, run: Run, counts: dict[str, int]) -> str:
+    """What was trained, on what, and how the losses went, in Markdown."""
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    # a 4-bit weight holds two values in a byte, so peft's own count is asked where there is one
+    whole = model.get_nb_trainable_parameters()[1] if method != "full" else trained
+    stopped = f"{run.steps} of {plan.total}" if run.steps < plan.total else f"{run.steps}"
+    rows = {
+        "base": base.uri,
+        "method": method,
+        "trained parameters": f"{trained:,} of {whole:,} ({trained / whole:.2%})",
+        **{name: f"{value:,}" for name, value in counts.items()},
+        "steps": stopped if run.taken == run.steps else f"{stopped}; weights of step {run.taken}",
+        "learning rate": f"{plan.learning_rate:g}",
+    }
+    for name, losses in (("training loss", run.train_loss), ("held-out loss", run.eval_loss)):
+        if losses:
+            rows[name] = f"{losses[0]:.4f} → {losses[1]:.4f}"
+    lines = [f"| {name} | {value} |" for name, value in rows.items()]
+    return "\n".join(["| | |", "|---|---|", *lines, "", "Losses are nats per completion token, first → last."])
