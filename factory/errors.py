@@ -16,6 +16,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
+MOST_LISTED = 10  # names in a message; of more only the nearest are told
+
+
 class FactoryError(Exception):
     """Root of everything the command line shows as a plain sentence."""
 
@@ -82,4 +85,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     known = sorted(set(known))
     if close := difflib.get_close_matches(word, known, n=1, cutoff=0.55):
         return f"did you mean '{close[0]}'?"
+    if len(known) > MOST_LISTED:
+        return f"the nearest are: {', '.join(difflib.get_close_matches(word, known, n=4, cutoff=0.0))}"
     return f"known: {', '.join(known)}" if known else "there are none"

@@ -180,6 +180,7 @@ class PlainProgress:
 
 
 STYLES = {"built": "green", "stored": "dim", "pending": "yellow", "failed": "bold red", "stopped": "red"}
+BAR: dict[str, Any] = dict.fromkeys(("complete_style", "finished_style", "pulse_style"), "cyan")
 
 
 class LiveProgress(PlainProgress):
@@ -248,7 +249,7 @@ class LiveProgress(PlainProgress):
             watch = self.watch or Watch(stage, self.since)
             grid.add_row(self.row("running", "bold", stage, "", self.clock() - watch.started))
             line = Table.grid(padding=(0, 2))
-            bar = ProgressBar(total=watch.total or None, completed=watch.done, width=32, pulse=not watch.total)
+            bar = ProgressBar(total=watch.total or None, completed=watch.done, width=32, pulse=not watch.total, **BAR)
             line.add_row(Text(" " * 8), bar, Text(watch.news(), no_wrap=True, overflow="ellipsis"))
             grid.add_row(line)
             after = self.stages[self.stages.index(stage) + 1 :] if stage in self.stages else []

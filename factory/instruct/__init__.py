@@ -1,1 +1,12 @@
-"""Room: instruct."""
+"""Instructions are made here: from seed tasks, and from documents."""
+
+from __future__ import annotations
+
+import factory
+
+
+@factory.hookimpl
+def register_steps() -> list[factory.Step]:
+    from . import novelty, self_instruct
+
+    return [novelty.novel, self_instruct.self_instruct]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ _RULE = re.compile(r"^\s*(?:#{3,}|-{3,}|\*{3,}|={3,}|_{3,})\s*$")
 _BARE_NUMBER = re.compile(rf"(?:\n|^)\s*(?:\*\*|#{{1,4}} ?)?{NUMBER}\s*$")
 _END = re.compile(r"<\|?(?:im_end|im_start|endoftext|eot_id|end_of_text)\|?>|</s>")
 _NO_INPUT = re.compile(
-    r"(?:there (?:is|was) )?(?:no|none|not|without|nil|null|empty|nothing|n/?\s?a)?(?: an?y?| additional| specific| further)*"
+    r"(?:there (?:is|was) )?(?:no|none|not|without|nil|null|empty|nothing|n ?/? ?a)?(?: an?y?| additional| specific| further)*"
     r"(?: ?inputs?)?(?: (?:is|was|data|text))*(?: ?(?:needed|required|provided|given|necessary|available|applicable))?"
     r"(?: (?:for|in) this (?:task|instruction))?"
     r"|(?:this|the) (?:task|instruction) (?:does not|doesn't) (?:require|need)(?: an?y?)?(?: additional)? inputs?"
@@ -141,18 +142,20 @@ def _block(fields: dict[str, list[str]]) -> Block | None:
 
 
 def _content(lines: list[str]) -> str:
-    """Lines as text, without the blank space, the number and the asterisks that belong to the list around it.
+    """Lines as text, without the blank lines, the number and the asterisks that belong to the list around it.
 
-    Indentation inside stays: it is code.
+    Indentation stays: it may be code. Only what all lines share goes, if none stands behind the label.
     """
-    text = "\n".join(lines).rstrip()
-    text = _BARE_NUMBER.sub("", text).rstrip() if "\n" in text else text
-    text = text.lstrip("\n") if text.startswith("\n") else text.lstrip()
-    while text[:1].isspace() and not text.splitlines()[0].strip():
-        text = text.split("\n", 1)[1] if "\n" in text else ""
-    if text.count("**") % 2:
-        text = text.removeprefix("**").lstrip() if text.startswith("**") else text.removesuffix("**").rstrip()
-    return text if text.strip() else ""
+    text = "\n".join(lines)
+    text = text.lstrip() if lines and lines[0].strip() else textwrap.dedent(text).strip("\n")
+    text = text.rstrip()
+    if "\n" in text:
+        text = _BARE_NUMBER.sub("", text).rstrip()
+    if text.count("**") % 2 and text.startswith("**"):
+        return text.removeprefix("**").lstrip()
+    if text.count("**") % 2 and text.endswith("**"):
+        return text.removesuffix("**").rstrip()
+    return text
 
 
 def is_no_input(text: str) -> bool:

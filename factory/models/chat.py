@@ -21,6 +21,7 @@ PLAIN = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
 )
+MARK = "\ue000"  # a private-use character: stands for an answer to see what a template writes behind one
 
 
 def prompt_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
@@ -83,10 +84,12 @@ def _pieces(
 def _answered(tokenizer: PreTrainedTokenizerBase, context: Sequence[Message], before: str, answer: Message) -> str:
     """`before` with the answer and its end-of-turn token, without the white space a template writes behind it."""
     after = _render(tokenizer, [*context, answer], False)
-    content = answer["content"].strip()  # some templates strip it themselves
-    tail = after[after.rindex(content) + len(content) :] if content in after[len(before) :] else ""
+    marked = _render(tokenizer, [*context, Message(role="assistant", content=MARK)], False)
+    _, found, tail = marked.rpartition(MARK)
+    if not found:
+        tail = tokenizer.eos_token or ""
     if not after.startswith(before):  # the template writes something before an answer that it leaves out when asking
-        after = before + answer["content"] + (tail or tokenizer.eos_token or "")
+        after = before + answer["content"] + tail
     return after.rstrip() if tail.strip() else after
 
 

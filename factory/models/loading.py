@@ -91,8 +91,8 @@ def adapter_base(folder: Path, config: dict[str, Any]) -> Model:
             return Model(uri=name, path=place)
     if Path(name).name == FOLDER:  # trained in another cache, or on another machine
         name = URI
-    base = open_model(uri=name)
-    if base is None or Path(name).is_absolute():
+    base = None if name.startswith((".", "/", "~")) else open_model(uri=name)
+    if base is None:
         raise ModelError(f"{folder}: the adapter's base model '{name}' is not there")
     return base
 

@@ -17,7 +17,7 @@ SWEEPS = 8
 
 @dataclass
 class Node:
-    """A target or a source. `note` is its second line; `state` is done, waiting or failed."""
+    """A target or a source. `note` is its second line; `state` is done or waiting."""
 
     name: str
     note: str = ""

@@ -72,7 +72,9 @@ def _linear_layers(model: PreTrainedModel) -> list[str]:
     import torch
 
     head = model.get_output_embeddings()
-    found = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head]
+    found = [
+        name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head
+    ]
     return sorted({name.rpartition(".")[2] for name in found})
 
 
@@ -89,7 +91,9 @@ def root_of(base: Model) -> tuple[Path | str, Path | None]:
     odd = [name for name in NOT_PLAIN if config.get(name)]
     if config.get("peft_type") != "LORA" or odd or config.get("bias", "none") != "none":
         kind = ", ".join(odd) or f"{config.get('peft_type')}, bias {config.get('bias')}"
-        raise ModelError(f"{base.uri} is an adapter that no LoRA can be added to ({kind}); merge it into its base first")
+        raise ModelError(
+            f"{base.uri} is an adapter that no LoRA can be added to ({kind}); merge it into its base first"
+        )
     below = resolve_folder(adapter_base(folder, config))
     if adapter_config(below) is not None:
         raise ModelError(f"{base.uri} is an adapter on the adapter {below}; merge it into its base first")

@@ -31,7 +31,7 @@ def pairs(texts: Sequence[tuple[str, str]], **meta: Any) -> list[dict[str, Any]]
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(words, words), min_size=1, max_size=6), st.sampled_from(PLAIN))
 def test_plain_comes_back_as_it_went(entered: Any, store: Store, texts: list[tuple[str, str]], suffix: str) -> None:
     sent = pairs(texts, score=0.5, tags=["a"])

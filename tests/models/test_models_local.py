@@ -86,7 +86,7 @@ def test_draws_follow_the_models_probabilities():
     assert all(abs(counts[token] / 4000 - float(expected[token])) < 0.032 for token in range(4))
 
 
-@pytest.mark.parametrize(("top_p", "kept"), [(0.5, 1), (0.6, 1), (0.75, 2), (0.89, 2), (0.95, 3), (1.0, 4)])
+@pytest.mark.parametrize(("top_p", "kept"), [(0.5, 1), (0.6, 1), (0.75, 2), (0.87, 2), (0.95, 3), (1.0, 4)])
 def test_the_nucleus_is_the_smallest_set(top_p, kept, monkeypatch):
     import torch
 
@@ -131,16 +131,11 @@ def test_a_beginning_is_continued_and_left_out(session):
 
 def test_every_declared_end_token_ends(session):
     request = Request(user("Tell me"), temperature=0, max_tokens=12)
-    whole = ask(session, request)[0]
-    from factory.models.chat import encode_prompt
-
-    ids = session._tokenizer(whole.text, add_special_tokens=False)["input_ids"]
-    assert encode_prompt(session._tokenizer, request.messages)
+    assert ask(session, request)[0].ok
     generation = session._lm.generation_config
     before = generation.eos_token_id
     try:
         generation.eos_token_id = [2, *range(3, 320)]  # whatever it says first now ends the answer
-        assert ids
         ended = ask(session, request)[0]
     finally:
         generation.eos_token_id = before
@@ -194,13 +189,16 @@ def test_quantized_weights_are_quantized(tiny_folder):
         load_causal_lm(open_model(uri=str(tiny_folder)), quantize="int4")
 
 
+def test_a_model_behind_http_has_no_weights():
+    from factory.models.loading import load_causal_lm
+
+    with pytest.raises(ModelError, match="has no weights to load"):
+        load_causal_lm(open_model(uri="openai:x"))
+
+
 def test_files_that_cannot_be_loaded_are_a_sentence(tiny_folder, tmp_path):
     for path in tiny_folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(ModelError, match="its weights cannot be loaded"):
         open_model(uri=str(tmp_path)).open(threads=1)
-    with pytest.raises(ModelError, match="has no weights to load"):
-        from factory.models.loading import load_causal_lm
-
-        load_causal_lm(open_model(uri="openai:x"))

