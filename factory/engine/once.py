@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -85,7 +86,7 @@ def run_job(job: Job, tell: Tell, submit: Callable[[bytes], Future[Any]]) -> Out
             outcome = _train(job, step, options, account)
     finally:
         runtime.close()
-    runtime.write_sections()
+    runtime.publish()
     outcome.memos = runtime.memos
     return outcome
 
@@ -127,7 +128,7 @@ class JobRuntime:
         self.sections: list[dict[str, str]] = []
         self.memos: list[str] = []
         self.asking: Asking | None = None
-        self.metrics = job.store.artifact(job.fingerprint) / "metrics.jsonl"
+        self.metrics = job.store.work(job.fingerprint) / "metrics.jsonl"  # there it survives a kill
 
     def map(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> Iterator[Any]:
         if "<" in function.__qualname__ or "." in function.__qualname__:
@@ -161,7 +162,7 @@ class JobRuntime:
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         with self.metrics.open("ab") as file:
-            file.write(orjson.dumps({"step": step, **metrics}) + b"\n")
+            file.write(b"\n" + orjson.dumps({"step": step, **metrics}))  # the break first: a cut line spoils no other
         self.tell_driver("metrics", step, metrics)
 
     def report(self, title: str, body: str) -> None:
@@ -170,10 +171,19 @@ class JobRuntime:
     def tell(self, done: int, total: int, note: str) -> None:
         self.tell_driver("progress", done, total, note)
 
-    def write_sections(self) -> None:
+    def publish(self) -> None:
+        """Sections and metrics into the artifact. A step that was logged again after a kill counts once."""
+        folder = self.job.store.artifact(self.job.fingerprint)
         if self.sections:
-            path = self.job.store.artifact(self.job.fingerprint) / "sections.json"
-            write_atomic(path, orjson.dumps(self.sections, option=orjson.OPT_INDENT_2))
+            write_atomic(folder / "sections.json", orjson.dumps(self.sections, option=orjson.OPT_INDENT_2))
+        if self.metrics.exists():
+            rows: dict[int, dict[str, float]] = {}
+            for line in filter(None, self.metrics.read_bytes().splitlines()):
+                with contextlib.suppress(orjson.JSONDecodeError):  # a line cut by a kill
+                    row = orjson.loads(line)
+                    rows[row["step"]] = {**rows.get(row["step"], {}), **row}
+            lines = b"\n".join(orjson.dumps(rows[step]) for step in sorted(rows))
+            write_atomic(folder / "metrics.jsonl", lines + b"\n")
 
     def close(self) -> None:
         if self.asking:
