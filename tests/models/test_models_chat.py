@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from factory import assistant, user
 from factory.models.chat import encode_prompt, encode_turns, prompt_text
@@ -35,6 +37,15 @@ def test_exactly_the_answer_and_its_end_are_learned(tokenizer, answer):
     assert ids[: len(asked)] == asked
     assert mask[: len(asked)] == [0] * len(asked)
     assert ids[-1] == tokenizer.eos_token_id  # not the template's newline
+
+
+@settings(max_examples=100, deadline=None)
+@given(question=st.text(max_size=20), answer=st.text(max_size=20))
+def test_whatever_is_said_is_learned_and_nothing_else(tokenizer, question, answer):
+    ids, mask = encode_turns(tokenizer, user(question), assistant(answer))
+    assert learned(tokenizer, ids, mask) == answer + "<|im_end|>"
+    asked = encode_prompt(tokenizer, user(question))
+    assert (ids[: len(asked)], mask) == (asked, [0] * len(asked) + [1] * (len(ids) - len(asked)))
 
 
 def test_other_peoples_turns_are_not_learned(tokenizer):
