@@ -29,6 +29,8 @@ DEFAULT_PLUGINS = (
     "factory.report",
 )
 
+DROP_IN = "factory_plugins."  # + a drop-in file's stem: the name of its module
+
 pm = pluggy.PluginManager("factory")
 pm.add_hookspecs(hookspecs)
 
@@ -40,35 +42,63 @@ def load_plugins(folder: Path | None = None) -> None:
             pm.register(importlib.import_module(name), name)
         pm.load_setuptools_entrypoints("factory")
         all_steps.cache_clear()
-    if folder is not None and folder.is_dir():
-        for path in sorted(folder.resolve().glob("*.py")):
-            if not path.name.startswith("_"):
-                load_file(path)
+    for path in drop_ins(folder):
+        load_file(path)
+
+
+def drop_ins(folder: Path | None) -> list[Path]:
+    """The drop-in files of a folder, by absolute path, so driver and workers agree on their names."""
+    if folder is None or not folder.is_dir():
+        return []
+    return [path for path in sorted(folder.resolve().glob("*.py")) if not path.name.startswith("_")]
 
 
 def load_file(path: Path) -> None:
-    """Register one drop-in file; the absolute path names it, so driver and workers agree."""
-    name = f"factory_plugins.{path.stem}"
+    """Register one drop-in file, unless it is registered already.
+
+    Its source is kept in the module: what runs, and what fingerprints are made of, is what was read here.
+    """
+    name = f"{DROP_IN}{path.stem}"
     if (known := sys.modules.get(name)) is not None:
         if known.__file__ == str(path):
             return
-        pm.unregister(known)  # the same file name in another project
+        _unload(known)  # the same file name in another project
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    # Classes of a drop-in file travel to workers by name, and pickle imports what stands before the dot.
+    sys.modules.setdefault(DROP_IN.rstrip("."), ModuleType(DROP_IN.rstrip(".")))
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        module.__dict__["__source__"] = source = path.read_bytes()
+        exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
         pm.register(module, str(path))
-        all_steps.cache_clear()
-    except PluginError as error:
-        del sys.modules[name]
-        raise PluginError(f"{path}: {error}") from error
+        for hook in pm.get_hookcallers(module) or []:
+            if not hook.has_spec():
+                known_hooks = [name for name in vars(hookspecs) if hasattr(getattr(pm.hook, name, None), "spec")]
+                raise PluginError(f"there is no hook '{hook.name}'; {did_you_mean(hook.name, known_hooks)}")
     except Exception as error:
-        del sys.modules[name]
-        line = _line_in(path, error)
-        raise PluginError(f"{path}:{line}: {type(error).__name__}: {error}") from error
+        _unload(module)
+        where = path if isinstance(error, PluginError) else f"{path}:{_line_in(path, error)}"
+        said = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+        raise PluginError(f"{where}: {said}") from error
+    all_steps.cache_clear()
+
+
+def unload_files(folder: Path | None = None) -> None:
+    """Unregister the drop-in files that are not in `folder`, and those that were edited since they were loaded."""
+    there = {str(path): path for path in drop_ins(folder)}
+    for module in [module for name, module in sys.modules.items() if name.startswith(DROP_IN)]:
+        path = there.get(str(module.__file__))
+        if path is None or path.read_bytes() != module.__dict__["__source__"]:
+            _unload(module)
+
+
+def _unload(module: ModuleType) -> None:
+    if pm.is_registered(module):
+        pm.unregister(module)
+    sys.modules.pop(module.__name__, None)
+    all_steps.cache_clear()
 
 
 def _line_in(path: Path, error: Exception) -> int:

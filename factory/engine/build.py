@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from ..errors import FactoryError, InputError, Pending
-from ..plugins import load_plugins, open_uri, pm
+from ..plugins import load_plugins, open_uri, pm, unload_files
 from .account import merge_funnels
 from .dataset import Dataset, Shard
 from .forgotten import Forgotten
@@ -58,6 +58,7 @@ def load_project(recipe: Path, store: Path | None = None) -> Store:
     """Enter the project of a recipe: its folder, its plugins, its store."""
     root = find_project(recipe)
     enter_project(root)
+    unload_files(root / "plugins")  # another project's in this process, or edited since
     load_plugins(root / "plugins")
     found = Store(store.resolve() if store else root / ".factory")
     file_hashes.load(found.root / "files.json")

@@ -26,14 +26,12 @@ def code_hash(function: Callable[..., Any]) -> str:
 
     The plugin module that registers steps (a package's `__init__`) counts only for what the walk reaches.
     """
-    module = function.__module__
     hasher = hashlib.blake2b(digest_size=8)
-    for name in sorted(reached(module)):
-        hasher.update(f"{name}\0{_spelled(_file_of(name))}\0".encode())
+    for name in sorted(reached(function.__module__)):
+        hasher.update(f"{name}\0{_spelled(source_of(name) or b'')}\0".encode())
     return hasher.hexdigest()
 
 
-@cache
 def reached(module: str) -> frozenset[str]:
     """The module and every module of its own distribution that it imports, directly or not."""
     found: set[str] = set()
@@ -42,22 +40,50 @@ def reached(module: str) -> frozenset[str]:
         name = todo.pop()
         if name in found or name in OUTSIDE or name.startswith("factory.engine."):
             continue
-        if name != module and _file_of(name) is None:
+        source = source_of(name)
+        if source is None and name != module:
             continue
         found.add(name)
-        todo += [other for other in imports(name) if other.split(".")[0] == module.split(".")[0]]
+        package = name if _is_package(name) else name.rpartition(".")[0]
+        imported = _imports(source or b"", package)
+        todo += [other for other in imported if other.split(".")[0] == module.split(".")[0]]
     return frozenset(found)
 
 
+def source_of(module: str) -> bytes | None:
+    """The Python source of a module; of a drop-in file what was loaded, since it may be edited and loaded again."""
+    held: bytes | None = getattr(sys.modules.get(module), "__source__", None)
+    return held if held is not None else _read(module)
+
+
 @cache
-def imports(module: str) -> tuple[str, ...]:
-    """Names of the modules that `module` imports anywhere in its source."""
-    path = _file_of(module)
-    if path is None:
-        return ()
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+def _read(module: str) -> bytes | None:
+    loaded = sys.modules.get(module)
+    if loaded is not None:
+        file = getattr(loaded, "__file__", None)
+    else:
+        try:
+            spec = importlib.util.find_spec(module)
+        except (ImportError, ValueError, AttributeError):
+            return None
+        file = spec.origin if spec else None
+    return Path(file).read_bytes() if file and file.endswith(".py") else None
+
+
+@cache
+def _is_package(module: str) -> bool:
+    loaded = sys.modules.get(module)
+    if loaded is not None:
+        return hasattr(loaded, "__path__")
+    spec = importlib.util.find_spec(module)
+    return spec is not None and spec.submodule_search_locations is not None
+
+
+@cache
+def _imports(source: bytes, package: str) -> tuple[str, ...]:
+    """Names of the modules that are imported anywhere in a source that lies in `package`."""
     names: dict[str, None] = {}
-    for node in ast.walk(_parsed(path)):
+    for node in ast.walk(_parsed(source)):
         if isinstance(node, ast.Import):
             names.update(dict.fromkeys(alias.name for alias in node.names))
         elif isinstance(node, ast.ImportFrom):
@@ -72,43 +98,34 @@ def imports(module: str) -> tuple[str, ...]:
 
 
 @cache
-def _file_of(module: str) -> Path | None:
-    loaded = sys.modules.get(module)
-    if loaded is not None:
-        file = getattr(loaded, "__file__", None)
-        return Path(file) if file else None
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError, AttributeError):
-        return None
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+def _parsed(source: bytes) -> ast.Module:
+    return ast.parse(source)
 
 
 @cache
-def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes())
+def _spelled(source: bytes) -> str:
+    """The tokens of a source, joined so that f-strings read the same on every Python (3.12 cuts them into pieces)."""
+    return "".join(_tokens(source))
 
 
-@cache
-def _spelled(path: Path | None) -> str:
-    """A file's tokens, joined so that f-strings read the same on every Python (3.12 cuts them into pieces)."""
-    if path is None:
-        return ""
-    return "".join(_tokens(path))
-
-
-def _tokens(path: Path) -> Iterator[str]:
-    docstrings = set(_docstring_lines(_parsed(path)))
+def _tokens(source: bytes) -> Iterator[str]:
+    docstrings = set(_docstrings(_parsed(source)))
     plain = {tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER}
     marks = {tokenize.INDENT: "\1", tokenize.DEDENT: "\2", tokenize.NEWLINE: "\n"}
-    for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
-        if token.type in plain or (token.type == tokenize.STRING and token.start[0] in docstrings):
+    after_docstring = False
+    for token in tokenize.tokenize(io.BytesIO(source).readline):
+        if token.type in plain:
             continue
-        yield marks.get(token.type, token.string)
+        if token.type == tokenize.STRING and token.start in docstrings:
+            after_docstring = True
+            continue
+        if not (after_docstring and token.type == tokenize.NEWLINE):
+            yield marks.get(token.type, token.string)
+        after_docstring = False
 
 
-def _docstring_lines(tree: ast.Module) -> Iterator[int]:
-    """The first lines of all docstrings."""
+def _docstrings(tree: ast.Module) -> Iterator[tuple[int, int]]:
+    """Line and column where each docstring begins."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
             first = node.body[0]
@@ -117,4 +134,4 @@ def _docstring_lines(tree: ast.Module) -> Iterator[int]:
                 and isinstance(first.value, ast.Constant)
                 and isinstance(first.value.value, str)
             ):
-                yield first.lineno
+                yield first.lineno, first.col_offset

@@ -158,6 +158,9 @@ class JobRuntime:
         return self.asking.ask(model, requests, ahead)
 
     def drop(self, record: Any, reason: str, details: dict[str, Any]) -> None:
+        if record.get("id") not in self.account.inputs:  # a candidate, which may equal one that was kept
+            record = self.account.identify(record, self.step.name)
+            self.tally.made += 1
         self.account.drop(self.tally, record, Drop(reason, **details))
 
     def log(self, step: int, metrics: dict[str, float]) -> None:

@@ -104,7 +104,8 @@ class Asking:
 
     def _take(self, line: _Line, pending: deque[tuple[Request, Future[Answer]]]) -> Answer:
         request, future = pending.popleft()
-        if not future.done():
+        # Not "when it is not done": that depends on timing, and so would the batches of an in-process model.
+        if any(future is held for _, _, held in line.group):
             line.flush()
         answer = future.result()
         self.tell(self.asked, self.replayed)
@@ -128,8 +129,9 @@ class _Line:
     def submit(self, request: Request) -> Future[Answer]:
         """A future that is done already when the answer is stored. The model is opened at the first miss."""
         key = request.key(self.model)
-        if key in self.flying:
-            future = self.flying[key]
+        flying = self.flying.get(key)  # one look: it may land in another thread meanwhile
+        if flying is not None:
+            future = flying
         elif (stored := self.asking.responses.get(key)) is not None:
             self.asking.replayed += 1
             future = Future()

@@ -7,6 +7,6 @@ import factory
 
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
-    from . import novelty, self_instruct
+    from . import from_documents, novelty, self_instruct
 
-    return [novelty.novel, self_instruct.self_instruct]
+    return [from_documents.from_documents, novelty.novel, self_instruct.self_instruct]

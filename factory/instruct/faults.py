@@ -21,9 +21,16 @@ REFUSALS = (
     "i'm not able", "i am not able", "i don't have access", "i do not have access", "unfortunately, i",
     "抱歉", "对不起", "我无法",
 )  # fmt: skip
-SELF_NAMES = ("as an ai", "as a language model", "as a large language model", "ai language model", "作为一个人工智能", "作为ai")
+SELF_NAMES = (
+    "as an ai",
+    "as a language model",
+    "as a large language model",
+    "ai language model",
+    "作为一个人工智能",
+    "作为ai",
+)
 OPENERS = "\"'“‘«「『《`([{¿¡"
-ECHO = 0.85  # ROUGE-L F above which an answer is its question again
+ECHO = 0.75  # ROUGE-L F above which an answer is its question again; "The capital of France is Paris" has .67
 REPEATED = 0.4  # share of n-grams that were there before, above which a text goes round in circles
 
 _PLACEHOLDER = re.compile(
@@ -43,8 +50,8 @@ def fault_in_instruction(
 ) -> Drop | None:
     """Why the instruction (with its input `given`) is none to keep; `least` and `most` are in words.
 
-    The rules are self-instruct's (Wang et al. 2023, section 2.2) and Alpaca's, but for two: an input that is spoken of must be there,
-    and so must what a bracket stands for.
+    The rules are those of self-instruct (Wang et al. 2023, section 2.2) and Alpaca, and two of ours: an input that is
+    spoken of must be there, and so must what a bracket stands for.
     """
     tokens = words(instruction)
     if len(tokens) < least:
@@ -64,8 +71,8 @@ def fault_in_instruction(
     return None
 
 
-def fault_in_output(output: str, asked: Iterable[str], shown: Iterable[str] = ()) -> Drop | None:
-    """Why the output is none to keep; `asked` is what it answers, `shown` the outputs of the examples."""
+def fault_in_output(output: str, instruction: str, given: str = "", shown: Iterable[str] = ()) -> Drop | None:
+    """Why the output is none to keep; `shown` are the outputs of the examples a model had before it."""
     tokens = words(output)
     if not tokens and not any(unicodedata.category(c)[0] == "S" for c in output):  # "+" may be a whole answer
         return Drop("empty output")
@@ -75,9 +82,9 @@ def fault_in_output(output: str, asked: Iterable[str], shown: Iterable[str] = ()
         return Drop("placeholder", found=found[0])
     if share := repetition(output):
         return Drop("repeats itself", share=round(share, 3))
-    for question in asked:
-        if question.strip() == output.strip() or rouge_l(tokens, words(question)) > ECHO and len(tokens) > 3:
-            return Drop("echoes its question")
+    same = output.split() in (instruction.split(), given.split())  # a changed input may be right: type hints added, say
+    if same or (len(tokens) > 3 and rouge_l(tokens, words(instruction)) > ECHO):
+        return Drop("echoes its question")
     if len(tokens) > 3 and any(words(other) == tokens for other in shown):
         return Drop("copies an example")
     return None

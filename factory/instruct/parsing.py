@@ -34,14 +34,15 @@ _RULE = re.compile(r"^\s*(?:#{3,}|-{3,}|\*{3,}|={3,}|_{3,})\s*$")
 _BARE_NUMBER = re.compile(rf"(?:\n|^)\s*(?:\*\*|#{{1,4}} ?)?{NUMBER}\s*$")
 _END = re.compile(r"<\|?(?:im_end|im_start|endoftext|eot_id|end_of_text)\|?>|</s>")
 _NO_INPUT = re.compile(
-    r"(?:there (?:is|was) )?(?:no|none|not|without|nil|null|empty|nothing|n ?/? ?a)?(?: an?y?| additional| specific| further)*"
+    r"(?:there (?:is|was) )?(?:no|none|not|without|nil|null|empty|nothing|n ?/? ?a)?"
+    r"(?: an?y?| additional| specific| further)*"
     r"(?: ?inputs?)?(?: (?:is|was|data|text))*(?: ?(?:needed|required|provided|given|necessary|available|applicable))?"
     r"(?: (?:for|in) this (?:task|instruction))?"
     r"|(?:this|the) (?:task|instruction) (?:does not|doesn't) (?:require|need)(?: an?y?)?(?: additional)? inputs?"
     r"|inputs? (?:is )?not (?:needed|required|provided|given|necessary|applicable)"
     r"|无|无输入|没有输入|没有|无需输入|不需要输入|なし|入力なし"
 )
-_NO_OUTPUT = re.compile(r"|no ?output|n/a|none (?:needed|required|provided)|输出|无输出")
+_NO_OUTPUT = re.compile(r"|none|no ?output|n/a|none (?:needed|required|provided)|输出|无输出")
 _EDGES = " \t\n\r.,;:!-–—_*`'\"“”()[]<>{}。"
 
 
@@ -69,7 +70,8 @@ def parse_tasks(answer: str, cut: bool = False) -> list[Block]:
     """
     if end := _END.search(answer):
         answer, cut = answer[: end.start()], False
-    blocks = [_block(fields) for fields in _split(answer.splitlines())]
+    lines = answer.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    blocks = [_block(fields) for fields in _split(lines)]
     found = [block for block in blocks if block is not None]
     if cut and found:
         found[-1] = Block(found[-1].instruction, found[-1].input, found[-1].output, "cut off")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import factory
@@ -29,6 +28,7 @@ from factory.text.words import words
 
 from .faults import BEYOND_TEXT, fault_in_instruction, fault_in_output
 from .parsing import Block, parse_tasks, task_text
+from .tally import Tally
 
 TRIAL = 40  # requests after which a hopeless run is stopped
 PER_ACCEPTED = 8  # requests a task may cost on average, unless max_requests says otherwise
@@ -40,7 +40,9 @@ ASK = (
 )
 
 
-def most_requests(records: int, count: int = 100, per_request: int = 1, max_requests: int | None = None, **_: Any) -> int:
+def most_requests(
+    records: int, count: int = 100, per_request: int = 1, max_requests: int | None = None, **_: Any
+) -> int:
     """How many requests the step may make."""
     return max_requests or max(TRIAL, -(-PER_ACCEPTED * count // per_request))
 
@@ -59,9 +61,9 @@ def self_instruct(
     lookahead: int = 32,
     max_requests: int | None = None,
     min_yield: float = 0.02,
-    temperature: float = 0.8,
-    top_p: float = 0.95,
-    max_tokens: int = 256,
+    temperature: float = 0.7,
+    top_p: float = 0.9,
+    max_tokens: int = 200,
     min_words: int = 3,
     max_words: int = 150,
     blacklist: list[str] = list(BEYOND_TEXT),
@@ -88,12 +90,14 @@ def self_instruct(
     most = most_requests(0, count, per_request, max_requests)
     tally = Tally()
     sampling = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens * per_request}
-    drawn = draws(pool, ctx, min(shots, len(pool.seeds)), machine_shots, per_request, subject, lookahead, most, sampling)
+    drawn = draws(
+        pool, ctx, min(shots, len(pool.seeds)), machine_shots, per_request, subject, lookahead, most, sampling
+    )
     for answer in ctx.ask(model, drawn, ahead=lookahead):
         assert answer.request is not None
         about = answer.request.about
         tally.requests += 1
-        for candidate, shown, fault in candidates(answer, model, blacklist, min_words, max_words):
+        for candidate, fault in candidates(answer, model, blacklist, min_words, max_words):
             fault = fault or pool.too_near(candidate)
             if fault is None and len(pool.accepted) >= count:
                 fault = Drop("more than asked for")
@@ -108,8 +112,9 @@ def self_instruct(
         if len(pool.accepted) >= count:
             break
         if tally.requests >= TRIAL and tally.accepted < min_yield * tally.candidates:
-            raise StepError(tally.diagnosis(min_yield))
-    ctx.report("Self-instruct", tally.summary(count))
+            raise StepError(tally.diagnosis("self_instruct", min_yield))
+    short = f"It ended short of {count}: max_requests = {most} was reached." if tally.accepted < count else ""
+    ctx.report("Self-instruct", tally.summary(short))
 
 
 class Pool:
@@ -191,8 +196,8 @@ def fields_of(record: Any) -> tuple[str, str, str]:
 
 def candidates(
     answer: Answer, model: CausalLM, blacklist: list[str], least: int, most: int
-) -> Iterator[tuple[Any, list[Any], Drop | None]]:
-    """Each task an answer holds as a record, the tasks that were shown for it, and why it is not sound, if so."""
+) -> Iterator[tuple[Any, Drop | None]]:
+    """Each task an answer holds as a record, and why it is not sound, if so."""
     assert answer.request is not None
     shown = answer.request.about["shown"]
     outputs = [fields_of(record)[2] for record in shown]
@@ -207,8 +212,8 @@ def candidates(
             fault = Drop(block.fault)
         else:
             fault = fault_in_instruction(block.instruction, block.input, least, most, blacklist)
-            fault = fault or fault_in_output(block.output, (block.instruction, block.input), outputs)
-        yield candidate, shown, fault
+            fault = fault or fault_in_output(block.output, block.instruction, block.input, outputs)
+        yield candidate, fault
 
 
 def made_from(block: Block, answer: Answer, model: CausalLM, place: int) -> Any:
@@ -226,45 +231,3 @@ def made_from(block: Block, answer: Answer, model: CausalLM, place: int) -> Any:
     shown = answer.request.about["shown"]
     record = derive(*shown, prompt=user(prompt), completion=assistant(block.output), meta=meta)
     return {**record, "id": digest([record["id"], draw, place])}
-
-
-@dataclass
-class Tally:
-    """What became of the candidates."""
-
-    requests: int = 0
-    accepted: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def candidates(self) -> int:
-        return self.accepted + self.reasons.total()
-
-    def reject(self, fault: Drop, candidate: Any) -> None:
-        self.reasons[fault.reason] += 1
-        said = f"{text_of(candidate['prompt'])} → {text_of(candidate['completion'])}"
-        details = ", ".join(f"{name} {value}" for name, value in fault.details.items() if name != "of")
-        example = " ".join(said.split())[:120] + (f" ({details})" if details else "")
-        self.examples.setdefault(fault.reason, example)
-
-    def diagnosis(self, min_yield: float) -> str:
-        """Why a run was stopped: every reason with its count and one candidate it applied to."""
-        lines = [f"  {count:5d}  {reason}: {self.examples[reason]}" for reason, count in self.reasons.most_common()]
-        return "\n".join(
-            [
-                f"self_instruct: after {self.requests} requests {self.accepted} of {self.candidates} candidates were "
-                f"accepted, less than min_yield = {min_yield:g}; the others were rejected for:",
-                *lines,
-            ]
-        )
-
-    def summary(self, count: int) -> str:
-        """The section of the build's page, in Markdown."""
-        short = "" if self.accepted >= count else f" It ended short of {count}: max_requests was reached."
-        rows = [f"| {reason} | {number} |" for reason, number in self.reasons.most_common()]
-        said = (
-            f"{self.accepted} of {self.candidates} candidates were accepted, in {self.requests} requests "
-            f"({self.accepted / max(1, self.requests):.2f} a request).{short}"
-        )
-        return "\n".join([said, "", "| rejected because | candidates |", "|---|---|", *rows]) if rows else said

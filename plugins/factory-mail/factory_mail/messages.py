@@ -41,7 +41,7 @@ def read_message(data: bytes, keep_quotes: bool = False, keep_addresses: bool = 
     """The fields of a message: text, and in meta subject, date, thread, headers, attachments.
 
     Raises Drop: `empty message`, `no text`, `unknown charset`, `broken charset`, `broken base64`, `nul byte`,
-    `malformed html`, `malformed message`, `nothing but quotes`.
+    `nothing but quotes`.
     """
     if not data.strip():
         raise Drop("empty message")

@@ -196,6 +196,7 @@ class ToySession:
         return self.pool.submit(self.answers, list(requests))
 
     def answers(self, requests: list[Request]) -> list[Answer]:
+        note(f"batch of {len(requests)}")
         time.sleep(3 * PAUSE)
         batch = [[list(request.messages), request.index] for request in requests]
         return [Answer(digest([self.weight, batch, place])) for place in range(len(requests))]

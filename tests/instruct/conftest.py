@@ -1,0 +1,119 @@
+"""A context whose runtime asks a plain function, in any pace the law allows, and closes its account."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factory import Answer, CausalLM, Context, Model, PromptCompletion, Request, assistant, digest, user
+
+MODEL = CausalLM("fake:writer", identity="fake:writer")
+VERBS = ["Sort", "Explain", "Count", "Rewrite", "Compare", "Invent", "Name", "Check", "Draw up", "Translate"]
+THINGS = [
+    "lists",
+    "loops",
+    "ships",
+    "recipes",
+    "stars",
+    "letters",
+    "rivers",
+    "numbers",
+    "birds",
+    "songs",
+    "maps",
+    "tools",
+]
+WAYS = ["by age", "in one line", "for a child", "with an example", "from memory", "in two columns", "as a poem"]
+
+
+def writer(request: Request) -> Answer:
+    """Continues the list with a task drawn from the request alone; one in ten has a slip."""
+    draw = random.Random(request.key(MODEL))
+    said = f" {draw.choice(VERBS)} {draw.randint(2, 99)} {draw.choice(THINGS)} {draw.choice(WAYS)}."
+    answer = " ".join(draw.sample(THINGS + WAYS, 4))
+    slip = draw.randrange(10)
+    if slip == 0:
+        return Answer(said, "length")
+    if slip == 1:
+        return Answer(f"{said}\nOutput:")
+    return Answer(f"{said}\nInput: none\nOutput: {answer}.")
+
+
+class Paced:
+    """A runtime. `pace` says how many requests are drawn ahead of the answer that is consumed next; `ahead` at most."""
+
+    def __init__(self, answer: Callable[[Request], Answer], pace: Callable[[], int] = lambda: 1 << 30) -> None:
+        self.answer, self.pace = answer, pace
+        self.asked: list[Request] = []
+        self.dropped: list[tuple[Any, str, dict[str, Any]]] = []
+        self.sections: dict[str, str] = {}
+
+    def ask(self, model: Model, requests: Iterable[Request], ahead: int | None) -> Iterator[Answer]:
+        pending: deque[Request] = deque()
+        for request in requests:
+            self.asked.append(request)
+            pending.append(request)
+            while len(pending) >= max(1, min(ahead or 64, self.pace())):
+                yield self._taken(pending.popleft())
+        while pending:
+            yield self._taken(pending.popleft())
+
+    def _taken(self, request: Request) -> Answer:
+        return replace(self.answer(request), request=request)
+
+    def map(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> Iterator[Any]:
+        raise AssertionError("no step of this room maps")
+
+    def drop(self, record: Any, reason: str, details: dict[str, Any]) -> None:
+        self.dropped.append((record, reason, details))
+
+    def log(self, step: int, metrics: dict[str, float]) -> None: ...
+
+    def report(self, title: str, body: str) -> None:
+        self.sections[title] = body
+
+    def tell(self, done: int, total: int, note: str) -> None: ...
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Callable[..., tuple[Context, Paced]]:
+    """(context, runtime) over a function Request -> Answer."""
+
+    def made(answer: Callable[[Request], Answer] = writer, pace: Callable[[], int] = lambda: 1 << 30) -> Any:
+        runtime = Paced(answer, pace)
+        return Context("a_step", 0, 1, tmp_path, tmp_path, runtime), runtime
+
+    return made
+
+
+@pytest.fixture
+def model() -> CausalLM:
+    return MODEL
+
+
+@pytest.fixture
+def seeds() -> list[PromptCompletion]:
+    return [a_seed(number) for number in range(20)]
+
+
+def a_seed(number: int) -> Any:
+    instruction, given = f"Seed task {number} asks about {THINGS[number % 12]}", "x = 1" if number % 2 else ""
+    prompt = f"{instruction}\n\n{given}" if given else instruction
+    return {
+        "id": digest(["seed", number]),
+        "parents": [f"seeds.jsonl#{number}"],
+        "prompt": user(prompt),
+        "completion": assistant(f"Seed answer number {number}"),
+        "meta": {"instruction": instruction, "input": given},
+    }
+
+
+@pytest.fixture
+def one_more_seed() -> Any:
+    return a_seed(1000)

@@ -1,0 +1,86 @@
+"""Each rule with something it must reject and something like it that it must not."""
+
+import pytest
+
+from factory.instruct.faults import fault_in_instruction, fault_in_output, refusal, repetition
+
+
+def instruction_fault(instruction, given=""):
+    fault = fault_in_instruction(instruction, given, 3, 150)
+    return fault and fault.reason
+
+
+def output_fault(output, instruction="What is it?", given="", shown=()):
+    fault = fault_in_output(output, instruction, given, shown)
+    return fault and fault.reason
+
+
+@pytest.mark.parametrize(
+    ("instruction", "given", "reason"),
+    [
+        ("Sort it.", "", "instruction too short"),
+        ("word " * 151, "", "instruction too long"),
+        ("- Sort the list.", "", "instruction starts with punctuation"),
+        ("'is' or '==': which compares values?", "", None),
+        ("Describe the attached file to me.", "", "beyond text"),
+        ("Read a file with pathlib and map its lines.", "", None),
+        ("描述这张图片的内容。", "", "beyond text"),
+        ("描述春天的天气。", "", None),
+        ("Summarize the following paragraph.", "", "input is missing"),
+        ("Summarize the following paragraph.", "A paragraph.", None),
+        ("Name the type of the following: 7 / 2", "", None),
+        ("What does this code print? `print(1)`", "", None),
+        ("Explain this function", "", "input is missing"),
+        ("Write to [Your Name] about it.", "", "placeholder"),
+        ("What does items[name] return?", "", None),
+        ("What is a list[str] for?", "", None),
+    ],
+)
+def test_instructions(instruction, given, reason):
+    assert instruction_fault(instruction, given) == reason
+
+
+@pytest.mark.parametrize(
+    ("output", "instruction", "given", "reason"),
+    [
+        ("...", "What is it?", "", "empty output"),
+        ("+", "Which operator adds?", "", None),
+        ("I'm sorry, but I can't.", "What is it?", "", "refusal"),
+        ("I’m sorry, but I can’t.", "What is it?", "", "refusal"),
+        ('Say "I\'m sorry" and mean it.', "How do I apologise?", "", None),
+        ("抱歉，我无法回答。", "这是什么？", "", "refusal"),
+        ("Dear [Insert name here], hello.", "Write a letter.", "", "placeholder"),
+        ("What is it?", "What is it?", "", "echoes its question"),
+        ("a = 1", "Rename the variable.", "a = 1", "echoes its question"),
+        (
+            "def area(width: float) -> float: ...",
+            "Add type hints to it.",
+            "def area(width): ...",
+            None,
+        ),
+        ("The capital of France is Paris.", "What is the capital of France?", "", None),
+    ],
+)
+def test_outputs(output, instruction, given, reason):
+    assert output_fault(output, instruction, given) == reason
+
+
+def test_a_copy_of_an_example():
+    shown = ["It keeps its order.", "No."]
+    assert output_fault("it keeps its order", shown=shown) == "copies an example"
+    assert output_fault("No.", shown=shown) is None  # short answers may agree
+
+
+def test_refusals_are_looked_for_at_the_beginning():
+    assert refusal('"I cannot do that."') == "i cannot"
+    assert refusal("Well, as an AI language model I have no taste.") == "as an ai"
+    assert refusal("The cat is fine. " * 30 + "I cannot") is None
+    assert refusal("A person says: I cannot swim.") is None
+
+
+def test_repetition():
+    assert repetition("2 + 2 = 4, " * 10) > 0.4
+    assert repetition("我喜欢春天，" * 10) > 0.4
+    assert repetition("for row in rows:\n    print(row)\nfor cell in row:\n    print(cell)") == 0
+    assert repetition("yes yes yes") == 0
+    assert repetition("111111111") == 0
