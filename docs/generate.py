@@ -35,6 +35,7 @@ entry point in the group `factory`, or a room of the factory itself. Commands co
 since a drop-in file is loaded only when the recipe is known."""
 
 
+@cache
 def pages() -> dict[str, str]:
     """File name → text of every generated page."""
     return {"steps.md": steps_page(), "cli.md": cli_page(), "hooks.md": hooks_page()}

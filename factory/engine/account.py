@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 import pyarrow as pa
 
 from ..errors import StepError
-from .records import KEPT, Drop, digest
+from .records import KEPT, Drop, digest, to_json
 
 DROPPED = pa.schema(
     [
@@ -58,7 +56,7 @@ class Account:
         self.label = label
         self.tallies: list[Tally] = []
         self.origins: dict[str, list[str]] = {}  # a record at work -> the stage's inputs it comes from
-        self.places: dict[str, list[str]] = {}  # an input read from a source, which is not stored -> its place
+        self.places: dict[str, list[str]] = {}  # an input that is not stored under its id -> its place, or the id that is
         self.inputs: set[str] = set()
         self.kept: set[str] = set()
         self.gone: set[str] = set()  # dropped ids
@@ -71,11 +69,11 @@ class Account:
         self.tallies.append(Tally(name))
         return self.tallies[-1]
 
-    def arrive(self, record: Any, *, read: bool = False) -> Any:
-        """A record that enters the stage, from the store or `read` from a source."""
+    def arrive(self, record: Any, *, stored: bool = True) -> Any:
+        """A record that enters the stage; one that is not `stored` under its id is known by its parents."""
         self.inputs.add(record["id"])
         self.origins[record["id"]] = [record["id"]]
-        if read:
+        if not stored:
             self.places[record["id"]] = record["parents"]
         return record
 
@@ -102,7 +100,7 @@ class Account:
         return list(dict.fromkeys(origin for parent in parents for origin in self.origins.get(parent, [parent])))
 
     def stored(self, origins: Iterable[str]) -> list[str]:
-        """Inputs as parents: by their ids, or by their places where the stage itself read them."""
+        """Inputs as parents: by their ids, or by their parents where they are not stored under these."""
         return list(dict.fromkeys(name for origin in origins for name in self.places.get(origin, [origin])))
 
     def drop(self, tally: Tally, record: Mapping[str, Any], why: Drop) -> None:
@@ -120,7 +118,7 @@ class Account:
             origins = self.origins[record["id"]] if known else self.origins_of(parents)
             parents = self.stored(origins)
             self.used.update(origins)
-        texts = {"details": _json(why.details), "record": _json(fields), "meta": _json(record.get("meta") or {})}
+        texts = {"details": to_json(why.details), "record": to_json(fields), "meta": to_json(record.get("meta") or {})}
         row = {"id": record["id"], "parents": parents, "step": tally.name, "reason": why.reason, **texts}
         self.dropped.append(row)
         self.gone.add(record["id"])
@@ -151,14 +149,6 @@ class Account:
     def dropped_table(self, rows: list[dict[str, Any]] | None = None) -> pa.Table:
         """These dropped records, or all, as they are stored."""
         return pa.Table.from_pylist(self.dropped if rows is None else rows, schema=DROPPED)
-
-
-def _json(value: Any) -> str:
-    """JSON of anything a record can hold, lone surrogates included."""
-    try:
-        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
-    except TypeError:
-        return json.dumps(value, default=str)
 
 
 def merge_funnels(funnels: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -40,7 +40,7 @@ class Shard:
         """The stored columns; ids met twice through two branches are already renumbered."""
         table = pq.read_table(self.path, columns=columns, memory_map=True)
         if self.again and "id" in table.column_names:
-            table = _renumber(table, set(orjson.loads(Path(self.again).read_bytes())), Path(self.again).stem)
+            table = _renumber(table, self._twice(), self.salt)
         return table
 
     def records(self) -> Iterator[Any]:
@@ -52,15 +52,30 @@ class Shard:
             for batch in file.iter_batches(BATCH_ROWS):
                 yield from decode(batch)
 
+    def renumbered(self) -> frozenset[str]:
+        """The ids that records have in this shard only; in the store such a record has the id of its one parent."""
+        return frozenset(_numbered(i, self.salt) for i in self._twice()) if self.again else frozenset()
+
+    @property
+    def salt(self) -> str:
+        return Path(self.again).stem
+
+    def _twice(self) -> set[str]:
+        return set(orjson.loads(Path(self.again).read_bytes()))
+
     def ids(self) -> list[str]:
         return cast("list[str]", self.table(["id"]).column("id").to_pylist())
+
+
+def _numbered(record_id: str, salt: str) -> str:
+    return digest([salt, record_id])
 
 
 def _renumber(table: pa.Table, twice: set[str], salt: str) -> pa.Table:
     """Give ids in `twice` a new id whose parent is the old one."""
     ids = table.column("id").to_pylist()
     table = table.set_column(
-        table.column_names.index("id"), "id", pa.array([digest([salt, i]) if i in twice else i for i in ids])
+        table.column_names.index("id"), "id", pa.array([_numbered(i, salt) if i in twice else i for i in ids])
     )
     if "parents" in table.column_names:
         parents = table.column("parents").to_pylist()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 import io
 import sys
 import tokenize
@@ -58,25 +57,29 @@ def source_of(module: str) -> bytes | None:
 
 @cache
 def _read(module: str) -> bytes | None:
-    loaded = sys.modules.get(module)
-    if loaded is not None:
-        file = getattr(loaded, "__file__", None)
-    else:
-        try:
-            spec = importlib.util.find_spec(module)
-        except (ImportError, ValueError, AttributeError):
-            return None
-        file = spec.origin if spec else None
-    return Path(file).read_bytes() if file and file.endswith(".py") else None
+    file = _file_of(module)
+    return file.read_bytes() if file is not None else None
 
 
 @cache
-def _is_package(module: str) -> bool:
+def _file_of(module: str) -> Path | None:
+    """A module's file. One that is not loaded is looked for, never imported: it may be what imports torch."""
     loaded = sys.modules.get(module)
     if loaded is not None:
-        return hasattr(loaded, "__path__")
-    spec = importlib.util.find_spec(module)
-    return spec is not None and spec.submodule_search_locations is not None
+        file = getattr(loaded, "__file__", None)
+        return Path(file) if file and file.endswith(".py") else None
+    top, *inner = module.split(".")
+    for root in getattr(sys.modules.get(top), "__path__", []):
+        stem = Path(root, *inner)
+        for file in (stem.parent / f"{stem.name}.py", stem / "__init__.py"):
+            if file.is_file():
+                return file
+    return None
+
+
+def _is_package(module: str) -> bool:
+    file = _file_of(module)
+    return file is not None and file.name == "__init__.py"
 
 
 @cache

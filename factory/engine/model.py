@@ -54,14 +54,13 @@ class Answer:
 
 
 class Session(Protocol):
-    """An open model. The engine submits groups of at most `batch` requests, `window` of them ahead.
+    """An open model. The engine submits groups of at most `batch` requests, many ahead of the answers it waits for.
 
     A local model answers a group as one batch; an API has batch 1 and answers in any order.
     A future's exception ends the stage; a failed row is an Answer with finish 'failed'.
     """
 
     batch: int
-    window: int
 
     def submit(self, requests: Sequence[Request]) -> Future[list[Answer]]: ...
 

@@ -81,7 +81,7 @@ def run_job(job: Job, tell: Tell, submit: Callable[[bytes], Future[Any]]) -> Out
         elif step.kind is Kind.GENERATE:
             outcome = _generate(job, step, options, account, runtime)
         elif step.kind is Kind.GLOBAL_FILTER:
-            outcome = Outcome(drops=dict(_called(step, job.dataset, options)))
+            outcome = Outcome(drops=_drops(step, _called(step, job.dataset, options)))
         else:
             outcome = _train(job, step, options, account)
     finally:
@@ -104,12 +104,18 @@ def _called(step: Step, first: Any, options: dict[str, Any]) -> Any:
         raise StepError(f"{step.name} failed: {said(error)}") from error
 
 
+def _drops(step: Step, found: Any) -> dict[str, Drop]:
+    if not isinstance(found, dict) or not all(isinstance(drop, Drop) for drop in found.values()):
+        raise StepError(f"{step.name} must return Drops, record id -> Drop, not {str(found)[:80]}")
+    return found
+
+
 def _iterated(step: Step, produced: Iterator[Any]) -> Iterator[Any]:
     """The records a step yields, errors as sentences."""
     iterator = iter(produced)
     while True:
         try:
-            record = next(iterator)
+            record = dict(next(iterator))
         except StopIteration:
             return
         except FactoryError:
@@ -230,7 +236,7 @@ class _Writer:
         """Dropped records beside the shard of the record they come from."""
         rows: dict[int, list[dict[str, Any]]] = {}
         for row in self.account.dropped:
-            at = next((homes[i] for i in [row["id"], *row["parents"]] if i in homes), 0)
+            at = next((homes[i] for i in self.account.origins_of([row["id"]]) if i in homes), 0)
             rows.setdefault(min(at, len(self.entries) - 1), []).append(row)
         for index, entry in enumerate(self.entries):
             entry["dropped_file"] = f"dropped-{index:05d}.parquet"
@@ -240,10 +246,11 @@ class _Writer:
 
 def _arriving(dataset: Dataset[Any], account: Account, tally: Tally, homes: dict[str, int]) -> Iterator[Any]:
     for index, shard in enumerate(dataset.shards):
+        renumbered = shard.renumbered()
         for record in shard.records():
             tally.incoming += 1
             homes[record["id"]] = index
-            yield account.arrive(record)
+            yield account.arrive(record, stored=record["id"] not in renumbered)
 
 
 def _produced(step: Step, produced: Iterator[Any], account: Account, tally: Tally) -> Iterator[Any]:
@@ -264,7 +271,7 @@ def _stream(job: Job, step: Step, options: dict[str, Any], account: Account, run
     waiting: list[Any] = []
     incoming = _arriving(job.dataset, account, runtime.tally, homes)
     for record in _produced(step, _called(step, incoming, options), account, runtime.tally):
-        home = next((homes[i] for i in [record["id"], *record["parents"]] if i in homes), at)
+        home = next((homes[i] for i in account.origins_of([record["id"]]) if i in homes), at)
         while at < home:
             writer.write(waiting)
             waiting, at = [], at + 1

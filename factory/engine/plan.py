@@ -196,7 +196,7 @@ class _Builder:
         target = bound.target
         missing = [s for s in target.sources if is_name(s) and s not in self.ends]
         references = self.resolve(bound)
-        if missing or references is None or bound.broken:
+        if missing or references is None or bound.broken or not target.sources:
             self.check_sources(target)
             return
         groups = _fuse([(call, step) for call, step, _ in bound.calls])
@@ -217,6 +217,10 @@ class _Builder:
                 return
             inputs = tuple(stage for stage in found if stage is not None)
             gives = self.common(inputs, target)
+            if is_model(gives) and not groups:
+                text = f"'{target.name}' is made from a model, so it needs a step, such as one that makes another of it"
+                self.problems.append(Problem(target.line, text))
+                return
         for index, group in enumerate(groups or [[]]):
             gives = self.flow(group, gives, target)
             if gives is None:
@@ -243,8 +247,7 @@ class _Builder:
                     continue
                 given = value.gives if isinstance(value, Stage) else type(value)
                 if is_model(kind) != is_model(given) or (is_model(kind) and not issubclass(given, kind)):
-                    wanted = type_name(kind)
-                    text = f"{step.name} needs a {wanted}, but '{name}' is a {_what(given)}"
+                    text = f"{step.name} needs a {type_name(kind)}, but '{name}' is {_what(given)}"
                     self.problems.append(Problem(call.line, text))
                 found[name] = value
         return found if complete else None
@@ -321,8 +324,7 @@ class _Builder:
                 text = f"{step.name} takes {_what(step.takes)}, but what comes in is {_what(gives)}"
                 self.problems.append(Problem(call.line, text))
                 return None
-            keeps = step.gives is Record or step.kind in (Kind.FILTER, Kind.GLOBAL_FILTER)
-            gives = gives if keeps else step.gives
+            gives = step.turns(gives)
         return gives
 
     def stage(

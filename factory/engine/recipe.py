@@ -80,8 +80,11 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError([(1, f"this is not YAML: {error}")], str(path)) from None
     problems: list[Problem] = []
     lines: dict[tuple[Any, ...], int] = {}
-    data = _plain(root, (), lines, problems) if root is not None else None
-    if not isinstance(data, dict) or not isinstance(data.get("targets"), dict):
+    try:
+        data = _plain(root, (), lines, problems) if root is not None else None
+    except RecursionError:
+        raise RecipeError([(1, "this is not YAML: an alias stands inside what it is an alias of")], str(path)) from None
+    if not isinstance(data, dict) or not isinstance(data.get("targets"), dict) or not data["targets"]:
         problems.append(Problem(1, "a recipe needs 'targets:', a mapping of names to what is made"))
         raise RecipeError(problems, str(path))
     recipe = _shape(path, data, lines, problems)
@@ -184,7 +187,7 @@ def _plain(node: Any, at: tuple[Any, ...], lines: dict[tuple[Any, ...], int], pr
 SCALARS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
     (re.compile(r"|~|null"), lambda text: None),
     (re.compile(r"true|false"), lambda text: text == "true"),
-    (re.compile(r"[-+]?(0|[1-9][0-9_]*)"), lambda text: int(text.replace("_", ""))),
+    (re.compile(r"[-+]?[0-9][0-9_]*"), lambda text: int(text.replace("_", ""))),
     (re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][-+]?[0-9]+)?"), float),
     (re.compile(r"[-+]?\.(inf|nan)"), lambda text: float(text.replace(".", "", 1))),
 )

@@ -7,6 +7,7 @@ Every record also has `id`, `parents` and `meta`.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict, cast
 
@@ -126,13 +127,25 @@ class Drops(dict[str, Drop]):
 
 
 def digest(value: Any, size: int = 8) -> str:
-    """Hex BLAKE2b of `value` as canonical JSON (sorted keys): 2 * size characters."""
-    data = (
-        value
-        if isinstance(value, bytes)
-        else orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
-    )
+    """Hex BLAKE2b of `value` as canonical JSON (sorted keys): 2 * size characters. Everything has one."""
+    data = value if isinstance(value, bytes) else to_json(value, orjson.OPT_SORT_KEYS).encode()
     return hashlib.blake2b(data, digest_size=size).hexdigest()
+
+
+def to_json(value: Any, option: int = 0) -> str:
+    """JSON of anything a record can hold, be it lone surrogates (then `&#55296;`), integers beyond 64 bits or objects."""
+    option |= orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+    try:
+        return orjson.dumps(value, default=_said, option=option).decode()
+    except TypeError:
+        text = json.dumps(value, default=_said, sort_keys=bool(option & orjson.OPT_SORT_KEYS), ensure_ascii=False)
+        return text.encode("utf-8", "xmlcharrefreplace").decode()
+
+
+def _said(value: Any) -> str:
+    """What stands for a value that JSON does not know; no memory address, which differs from process to process."""
+    text = value.hex() if isinstance(value, bytes) else str(value)
+    return type(value).__name__ if " at 0x" in text else text
 
 
 def derive(*parents: Mapping[str, Any], meta: Mapping[str, Any] | None = None, **fields: Any) -> Any:

@@ -14,7 +14,9 @@ import orjson
 
 from .model import Answer, Model, Request, Session
 
-AHEAD = 64  # requests looked up ahead while no session is open yet
+# Requests drawn from a step before it gets the first answer. One number for every model, for fresh and resumed runs:
+# a step may drop records while it draws, and sees draws and answers in an order that must not depend on what is stored.
+AHEAD = 1024
 
 
 class Responses:
@@ -97,7 +99,7 @@ class Asking:
         pending: deque[tuple[Request, Future[Answer]]] = deque()
         for request in requests:
             pending.append((request, line.submit(request)))
-            while len(pending) >= max(1, ahead or line.window):
+            while len(pending) >= max(1, ahead or AHEAD):
                 yield self._take(line, pending)
         while pending:
             yield self._take(line, pending)
@@ -121,10 +123,6 @@ class _Line:
         self.position = 0
         self.group: list[tuple[str, Request, Future[Answer]]] = []
         self.flying: dict[str, Future[Answer]] = {}  # key -> its answer on the way
-
-    @property
-    def window(self) -> int:
-        return self.open.window if self.open else AHEAD
 
     def submit(self, request: Request) -> Future[Answer]:
         """A future that is done already when the answer is stored. The model is opened at the first miss."""

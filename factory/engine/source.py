@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,12 +57,15 @@ class Source:
 def enter(source: Source, rows: Iterator[Row]) -> Iterator[tuple[dict[str, Any], Drop | None]]:
     """Rows as records with an id from place and content; a row that lacks a column is dropped with that reason."""
     needed = columns(source.kind)
+    met: Counter[str] = Counter()
     for place, row in rows:
         fields = row.details if isinstance(row, Drop) else row
         meta = dict(fields.get("meta") or {}) if isinstance(fields.get("meta"), dict) else {}
         meta.update((key, value) for key, value in fields.items() if key not in needed and key != "meta")
         record = {"parents": [place], **{name: fields.get(name) for name in needed}, "meta": meta}
-        record["id"] = digest([place, {key: value for key, value in fields.items() if key not in KEPT or key == "id"}])
+        name = digest([place, {key: value for key, value in fields.items() if key not in KEPT or key == "id"}])
+        met[name] += 1
+        record["id"] = name if met[name] == 1 else digest([name, met[name]])  # a place may hold equal records
         if isinstance(row, Drop):
             yield record, row
         elif missing := [name for name in needed if fields.get(name) is None]:

@@ -79,6 +79,10 @@ class Step:
         }.get(self.kind, f"Iterator[{type_name(self.gives)}]")
         return f"{outer.format(type_name(self.takes))} → {result}"
 
+    def turns(self, kind: Any) -> Any:
+        """What comes out when records of type `kind` go in."""
+        return kind if self.gives is Record or self.kind in (Kind.FILTER, Kind.GLOBAL_FILTER) else self.gives
+
     @property
     def summary(self) -> str:
         return self.doc.split("\n")[0]

@@ -68,10 +68,12 @@ def run_task(task: Task, stem: Path) -> dict[str, Any]:
     """Read a shard, pass it through every call, write what is left and what was dropped; counts come last."""
     account = Account(task.label)
     records = _stored(task.shard, account) if task.shard is not None else _read(task, account, account.line("read"))
+    kind = RECORD_TYPES.get(task.takes, Record)
     for call in task.calls:
         step = get_step(call.step)
         tally = account.line(step.name)
-        records = _through(step, call, records, task, account, tally)
+        records = _through(step, call, records, kind, task, account, tally)
+        kind = step.turns(kind)
     last = account.tallies[-1] if account.tallies else account.line("gather")
     if not task.calls and task.shard is not None:
         records = _counted(records, last)
@@ -90,8 +92,9 @@ def _open_source(uri: str) -> Any:
 
 
 def _stored(shard: Shard, account: Account) -> Iterator[Any]:
+    renumbered = shard.renumbered()
     for record in shard.records():
-        yield account.arrive(record)
+        yield account.arrive(record, stored=record["id"] not in renumbered)
 
 
 def _counted(records: Iterator[Any], tally: Tally) -> Iterator[Any]:
@@ -113,7 +116,7 @@ def _read(task: Task, account: Account, tally: Tally) -> Iterator[Any]:
             record = {"id": record["id"], "parents": record["parents"], "meta": {}}
         elif problem is None and (why := fault(shape_record(record, names), schema)):
             problem = Drop("cannot be encoded", error=why)
-        account.arrive(record, read=True)
+        account.arrive(record, stored=False)
         if problem is not None:
             account.drop(tally, record, problem)
         else:
@@ -127,21 +130,29 @@ def to_table(records: Iterable[Any], schema: pa.Schema, account: Account, tally:
     tables = []
     iterator = iter(records)
     while chunk := [shape_record(record, names) for record in islice(iterator, BATCH_ROWS)]:
-        try:
-            if any(record[name] is None for record in chunk for name in names):
-                raise ValueError("a column is empty")
-            tables.append(encode(chunk, schema))
-        except (TypeError, ValueError, OverflowError, pa.ArrowException):
-            faults = [fault(record, schema) for record in chunk]
-            for record, why in zip(chunk, faults, strict=True):
-                if why:
-                    tally.out -= 1
-                    account.drop(tally, record, Drop("cannot be encoded", error=why))
-            chunk = [record for record, why in zip(chunk, faults, strict=True) if not why]
-            tables.append(encode(chunk, schema))
+        came = len(chunk)
+        chunk, table = _encoded(chunk, schema, account, tally)
+        tally.out -= came - len(chunk)
+        tables.append(table)
         for record in chunk:
             account.keep(record)
     return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def _encoded(chunk: list[Any], schema: pa.Schema, account: Account, tally: Tally) -> tuple[list[Any], pa.Table]:
+    """The shaped records that can be encoded, and their table; the others are dropped."""
+    try:
+        if any(record[name] is None for record in chunk for name in schema.names):
+            raise ValueError("a column is empty")
+        return chunk, encode(chunk, schema)
+    except (TypeError, ValueError, OverflowError, pa.ArrowException):
+        good = []
+        for record in chunk:
+            if why := fault(record, schema):
+                account.drop(tally, record, Drop("cannot be encoded", error=why))
+            else:
+                good.append(record)
+        return good, encode(good, schema)
 
 
 class TaskRuntime:
@@ -158,9 +169,9 @@ class TaskRuntime:
 
 
 def _through(
-    step: Step, call: Call, records: Iterator[Any], task: Task, account: Account, tally: Tally
+    step: Step, call: Call, records: Iterator[Any], kind: Any, task: Task, account: Account, tally: Tally
 ) -> Iterator[Any]:
-    """One step over the records of a shard."""
+    """One step over the records of a shard, which are of type `kind`."""
     if step.kind is Kind.GLOBAL_FILTER:
         drops = {key: Drop(reason, **more) for key, (reason, more) in _load_drops(task.drops).items()}
         return _filtered(step, records, account, tally, lambda record: _not_in(drops, record))
@@ -169,7 +180,7 @@ def _through(
         runtime: Any = TaskRuntime(account, tally)
         options[step.context] = Context(step.name, task.seed, task.threads, Path(), Path(), runtime)
     if step.kind is Kind.VECTORISED:
-        return _vectorised(step, options, records, task, account, tally)
+        return _vectorised(step, options, records, kind, account, tally)
     if step.kind is Kind.FILTER:
         return _filtered(step, records, account, tally, lambda record: bool(step.function(record, **options)))
     if step.kind is Kind.MAP:
@@ -222,7 +233,7 @@ def _mapped(
     for record in records:
         tally.incoming += 1
         try:
-            changed = guarded(step, step.function, record, **options)
+            changed = guarded(step, lambda one, **options: dict(step.function(one, **options)), record, **options)
         except Drop as reason:
             account.drop(tally, record, reason)
             continue
@@ -238,7 +249,9 @@ def _expanded(
         tally.incoming += 1
         before = len(account.dropped)
         try:
-            children = guarded(step, lambda one, **options: list(step.function(one, **options)), record, **options)
+            children = guarded(
+                step, lambda one, **options: [dict(child) for child in step.function(one, **options)], record, **options
+            )
             if not children and len(account.dropped) == before:
                 raise Drop("nothing made")
         except Drop as reason:
@@ -255,14 +268,16 @@ def _expanded(
 
 
 def _vectorised(
-    step: Step, options: dict[str, Any], records: Iterator[Any], task: Task, account: Account, tally: Tally
+    step: Step, options: dict[str, Any], records: Iterator[Any], kind: Any, account: Account, tally: Tally
 ) -> Iterator[Any]:
     """Batches of Arrow columns through a step; rows it drops keep their details."""
-    kind = step.takes if step.takes is not Record else RECORD_TYPES.get(task.takes, Record)
     schema, names = schema_of(kind), columns(kind)
     while chunk := list(islice(records, BATCH_ROWS)):
         tally.incoming += len(chunk)
-        batch: Batch[Any] = Batch(encode([shape_record(record, names) for record in chunk], schema))
+        chunk, table = _encoded([shape_record(record, names) for record in chunk], schema, account, tally)
+        if not chunk:
+            continue
+        batch: Batch[Any] = Batch(table)
         result = guarded(step, step.function, chunk[0], batch, **options)
         for table, reason, details in result.dropped:
             for record, more in zip(decode(table), details, strict=True):

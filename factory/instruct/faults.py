@@ -34,13 +34,13 @@ ECHO = 0.75  # ROUGE-L F above which an answer is its question again; "The capit
 REPEATED = 0.4  # share of n-grams that were there before, above which a text goes round in circles
 
 _PLACEHOLDER = re.compile(
-    r"\[(?:your|insert|enter|add|the)?\s?(?:name|text|input|output|sentence|answer|here|instruction|your [^\]]{1,40})"
-    r"(?: here)?\]|<(?:insert|your|enter)\b[^>\n]{0,40}>|\blorem ipsum\b",
+    r"(?<![\w)\]])\[(?:your|insert|enter|add)\b[^\]\n]{0,40}\]|<(?:insert|your|enter)\b[^>\n]{0,40}>|\blorem ipsum\b",
     re.IGNORECASE,
 )
+_THINGS = "code|function|sentence|text|paragraph|passage|snippet|list|string|expression|loop|script|line|value|words"
 _POINTS_AT_INPUT = re.compile(
-    r"\b(?:the following|given below|below|(?:the|this) given|the passage|the paragraph|provided (?:text|code|list)"
-    r"|this (?:code|function|sentence|text|paragraph|passage|snippet|list|string|expression|loop|script|line|value))\b",
+    rf"\b(?:the following|given below|(?:the|this) given|the passage|the paragraph|(?:provided|this) (?:{_THINGS})"
+    rf"|(?:{_THINGS}) below)\b|\bbelow(?=\s*(?:[.,:;?!]|$))",
     re.IGNORECASE,
 )
 
@@ -78,6 +78,8 @@ def fault_in_output(output: str, instruction: str, given: str = "", shown: Itera
         return Drop("empty output")
     if phrase := refusal(output):
         return Drop("refusal", phrase=phrase)
+    if len(tokens) > 3 and output.rstrip("*_ ").endswith((":", ",", "：", "，")):
+        return Drop("unfinished")
     if found := _PLACEHOLDER.search(output):
         return Drop("placeholder", found=found[0])
     if share := repetition(output):

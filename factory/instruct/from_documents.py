@@ -15,27 +15,28 @@ from factory.text.words import is_unspaced, words
 from .faults import fault_in_output, first_of
 from .tally import Tally
 
+# The passage stands last: small models hold on to what they read last.
 ASK_QUESTION = (
-    "{passage}\n\n---\nWrite one question that the text above answers. Name the thing it is about, so that the "
-    "question can be understood by somebody who does not have the text in front of them."
+    "Write one question that the text below answers. Name the thing it is about, so that the question can be "
+    "understood by somebody who does not have the text in front of them.\n\nText:\n\n{passage}"
 )
 ASK_ANSWER = (
-    "{passage}\n\n---\nAnswer the question in one to three sentences, with what the text above says and nothing else."
-    "\n\nQuestion: {question}"
+    "Question: {question}\n\nAnswer it in one to three sentences, with what the text below says and nothing else."
+    "\n\nText:\n\n{passage}"
 )
+ANSWER_BEGINS = "According to the text,"  # holds small models to it; taken off again where an answer repeats it
 QUESTION_MARKS = "?？؟՞\u037e"
 POINTERS = (
     "the text", "this text", "the passage", "this passage", "the paragraph", "the article", "the document",
-    "the author", "text above", "above text", "文中", "本文", "上文",
+    "the author", "text above", "above text", "text below", "文中", "本文", "上文",
 )  # fmt: skip
 UNKNOWN = (
-    "text does not", "passage does not", "text doesn't", "passage doesn't", "not mentioned", "not specified",
-    "not stated", "not provided", "没有提到", "未提及",
+    "text does not", "passage does not", "text doesn't", "passage doesn't", "not mentioned", "没有提到", "未提及",
 )  # fmt: skip
-_LABEL = re.compile(
-    r"^[\s*_#>\-]*(?:\(?\d{1,2}[.)]\s*)?(?:[*_]*(?:question|answer|q|a|问题|答案|问|答)\s?\d*[*_]*\s?[:：][*_\s]*)?",
-    re.I,
+_QUESTION_LABEL = re.compile(
+    r"^[\s*_#>\-]*(?:\(?\d{1,2}[.)]\s*)?(?:[*_]*(?:question|q|问题|问)\s?\d*[*_]*\s?[:：][*_\s]*)?", re.I
 )
+_ANSWER_LABEL = re.compile(r"^(?:\*\*)?(?:answer|a|答案|答)\s?[:：](?:\*\*)?\s*", re.I)
 _ACCORDING = re.compile(
     r"^(?:according to|based on|as stated in|in) (?:the|this) (?:text|passage|paragraph|document|article)"
     r"(?: above)?,? ",
@@ -71,6 +72,7 @@ def from_documents(
     support: float = 0.5,
     novelty: float = 0.7,
     temperature: float = 0.7,
+    answer_temperature: float = 0.5,
     top_p: float = 0.9,
     question_tokens: int = 64,
     answer_tokens: int = 160,
@@ -82,16 +84,16 @@ def from_documents(
     context       whether the passage is part of the prompt; if not, questions that point at it are dropped
     support       share of the answer's content words that must stand in the passage
     novelty       ROUGE-L F above which a question is too like another one about its document
+    temperature   of questions, which should differ; answers, which should be true, have their own
+    answer_tokens of an answer, which ends with its first paragraph: small models go on with something else
 
     A document is dropped when nothing came of it, with the reason of its last question.
     """
     asked = Grounding(ctx, model, context, support, novelty)
-    sampling = {"temperature": temperature, "top_p": top_p}
-    questions = ctx.ask(
-        model,
-        asked.about(records, per_document, max_chars, {**sampling, "max_tokens": question_tokens, "stop": ("\n",)}),
-    )
-    answers = ctx.ask(model, asked.answering(questions, {**sampling, "max_tokens": answer_tokens}))
+    asking = {"temperature": temperature, "top_p": top_p, "max_tokens": question_tokens}
+    telling = {"temperature": answer_temperature, "top_p": top_p, "max_tokens": answer_tokens, "stop": ("\n\n",)}
+    questions = ctx.ask(model, asked.about(records, per_document, max_chars, asking))
+    answers = ctx.ask(model, asked.answering(questions, telling))
     for answer in answers:
         yield from asked.judged(answer)
     ctx.report("From documents", asked.tally.summary("A question and an answer are two requests."))
@@ -130,7 +132,7 @@ class Grounding:
                 self.reject(about, question or answer.text, "", fault)
                 continue
             passage.questions.append(question)
-            messages = user(ASK_ANSWER.format(passage=passage.text, question=question)) + assistant("Answer:")
+            messages = user(ASK_ANSWER.format(passage=passage.text, question=question)) + assistant(ANSWER_BEGINS)
             yield Request(messages, index=about["number"], about={**about, "question": question}, **sampling)
 
     def question(self, answer: Answer, passage: Passage) -> tuple[str, Drop | None]:
@@ -157,7 +159,7 @@ class Grounding:
         about = answer.request.about
         passage: Passage = about["passage"]
         self.tally.requests += 1
-        said = _ACCORDING.sub("", _LABEL.sub("", answer.text.strip(), count=1).strip())
+        said = _ACCORDING.sub("", _ANSWER_LABEL.sub("", answer.text.strip()))
         said = said[:1].upper() + said[1:]
         share = support(said, passage.text, about["question"])
         fault = self.fault_in_answer(answer, said, share, about["question"])
@@ -215,7 +217,7 @@ def beginning(text: str, most: int) -> str:
 def question_in(text: str) -> str:
     """The question on the first line that says something, without label and quotes; empty when there is none."""
     line = next((line for line in text.splitlines() if line.strip()), "")
-    line = _LABEL.sub("", line, count=1).strip().strip('"“”*_ ')
+    line = _QUESTION_LABEL.sub("", line).strip().strip('"“”*_ ')
     end = max((line.rfind(mark) for mark in QUESTION_MARKS), default=-1)
     return line[: end + 1]
 

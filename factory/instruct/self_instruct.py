@@ -81,12 +81,14 @@ def self_instruct(
     max_tokens     of an answer, for each task asked for
 
     Raises StepError when there are no seeds, or when next to nothing is accepted.
-    Wang et al. 2023 (Self-Instruct, section 2 and table of templates) and Taori et al. 2023 (Alpaca); unlike theirs,
+    Wang et al. 2023 (Self-Instruct, section 2) and Taori et al. 2023 (Alpaca); unlike theirs,
     tasks are read field by field, an answer cut by its length never gives its last task, and words are cut per script.
     """
     pool = Pool(list(dataset), novelty)
     if not pool.seeds:
         raise StepError("self_instruct: there are no seed tasks to start from")
+    if min(shots, per_request, lookahead) < 1:
+        raise StepError("self_instruct: shots, per_request and lookahead must each be at least 1")
     most = most_requests(0, count, per_request, max_requests)
     tally = Tally()
     sampling = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens * per_request}
@@ -159,7 +161,7 @@ def draws(
     for draw in range(most):
         key = [ctx.seed, ctx.step, draw]
         shown = lowest(pool.seeds, shots, key) + lowest(pool.until(draw - lookahead), machine_shots, key)
-        shown.sort(key=lambda record: digest([key, "order", record["id"]]))
+        shown.sort(key=lambda record: digest([key, "order", fields_of(record)]))
         messages = prompt_of(shown, per_request, subject)
         said = digest(messages)
         stop = (f"\n{len(shown) + per_request + 1}. Instruction",)  # not the bare number: it may stand in any text
@@ -171,9 +173,10 @@ def draws(
 def lowest(records: list[Any], size: int, key: list[Any]) -> list[Any]:
     """A sample by rendezvous hashing (Thaler and Ravishankar 1998): each record draws a number, the lowest are taken.
 
-    One record more changes only the samples it gets into: `size` in n + 1 of them.
+    One record more changes only the samples it gets into: `size` in n + 1 of them. The number depends on the record's
+    content, not its id: a line put in at the head of a file gives all others new ids.
     """
-    return sorted(records, key=lambda record: digest([key, record["id"]]))[:size] if size else []
+    return sorted(records, key=lambda record: digest([key, fields_of(record)]))[:size] if size else []
 
 
 def prompt_of(shown: list[Any], per_request: int, subject: str) -> list[factory.Message]:

@@ -31,11 +31,11 @@ class LoraOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    r: int = Field(16, ge=1)
-    alpha: float = Field(32, gt=0)
-    dropout: float = Field(0.05, ge=0, lt=1)
+    r: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32, gt=0)
+    dropout: float = Field(default=0.05, ge=0, lt=1)
     target_modules: str | list[str] = "all-linear"
-    layers: int | None = Field(None, ge=1)
+    layers: int | None = Field(default=None, ge=1)
 
 
 def add_lora(model: PreTrainedModel, lora: LoraOptions, seed: int) -> PeftModel:

@@ -1,4 +1,4 @@
-"""From prompt and completion to what a training step reads: token ids, what of them is learned, batches of like length."""
+"""From prompt and completion to what a training step reads: token ids, which of them are learned, batches."""
 
 from __future__ import annotations
 

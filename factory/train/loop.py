@@ -137,6 +137,7 @@ class CompletionTrainer(Trainer):  # type: ignore[misc]
 
     plan: Plan
     held: list[Example]
+    control: Any  # transformers' flags: evaluate, save, stop
     loss_is_scaled_for_ga = True  # compute_loss divides by the tokens of the whole step
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGrouped:

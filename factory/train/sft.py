@@ -98,10 +98,8 @@ def sft(
     root, earlier = root_of(base) if method != "full" else ("", None)
     model: Any = load_causal_lm(base, "nf4" if method == "qlora" else None)
     stored_as = model.dtype
-    if method == "full":
-        model = model.float()  # the weights to update; a GPU computes in bfloat16 by autocast
-    else:
-        model = add_lora(model, lora, ctx.rng("adapters").randrange(2**31 - 1))
+    # full: float32 weights to update, even where a GPU computes in bfloat16 (by autocast)
+    model = model.float() if method == "full" else add_lora(model, lora, ctx.rng("adapters").randrange(2**31 - 1))
     run = train(model, learned, held, plan, tokenizer.pad_token_id or 0, ctx)
     shutil.rmtree(ctx.output, ignore_errors=True)
     ctx.output.mkdir(parents=True)

@@ -95,10 +95,10 @@ RECIPE = """
     seed: 1
     targets:
       texts: {from: a.jsonl, steps: [shout, short: {n: 5}]}
-      once: {from: texts, steps: [unique, short: {n: 4}]}
+      once: {from: texts, steps: [one_of_each, short: {n: 4}]}
       drawn: {from: texts, steps: [invent: {count: 2}]}
       known: {from: texts, steps: [listed: {words: words.txt}]}
-      counted: {from: [once, known], steps: [size]}
+      counted: {from: [once, known], steps: [how_many]}
 """
 
 
@@ -140,7 +140,7 @@ def test_editing_code_reruns_the_stages_of_that_module(built: Project) -> None:
     assert built.build().stages == ["long: longer"]
     assert [record["text"] for record in built.records("long")] == ["THREE"]
     built.edit("plugins/toy.py", ".upper()", ".lower()")
-    assert len(built.build().stages) == 5, "longer, too, since its input is another"
+    assert len(built.build().stages) == 6, "longer, too, since its input is another"
 
 
 OTHER = """
@@ -159,9 +159,9 @@ def register_steps():
 @pytest.mark.parametrize(
     ("old", "new", "again"),
     [
-        ("n: 4", "n: 3", ["once: unique → short", "counted: size"]),
+        ("n: 4", "n: 3", ["once: one_of_each → short", "counted: how_many"]),
         ("count: 2", "count: 3", ["drawn: invent"]),
-        ("seed: 1", "seed: 2", ["drawn: invent", "counted: size"]),  # the steps that have a context may draw
+        ("seed: 1", "seed: 2", ["drawn: invent", "counted: how_many"]),  # the steps that have a context may draw
         ("n: 5", "n: 50", 5),
         ("n: 5", "n: 5.0", []),
         ("[shout, short: {n: 5}]", "[short: {n: 5}, shout]", 5),
@@ -176,7 +176,7 @@ def test_changing_one_option_reruns_that_stage_and_what_depends_on_it(
 
 
 def test_a_default_written_out_reruns_nothing(built: Project) -> None:
-    built.edit("r.yaml", "[unique, short: {n: 4}]", "[unique, {short: {n: 4}}]")
+    built.edit("r.yaml", "[one_of_each, short: {n: 4}]", "[one_of_each, {short: {n: 4}}]")
     built.edit("r.yaml", "[shout, ", "[{shout: {}}, ")
     assert built.build().stages == []
 
@@ -185,7 +185,7 @@ def test_the_content_of_a_file_that_an_option_names_counts(built: Project) -> No
     built.write("words.txt", "ONE\nTWO")
     assert built.build().stages == [], "the same content, written anew"
     built.write("words.txt", "THREE")
-    assert built.build().stages == ["known: listed", "counted: size"]
+    assert built.build().stages == ["known: listed", "counted: how_many"]
     assert [record["text"] for record in built.records("known")] == ["THREE"]
 
 
@@ -203,24 +203,26 @@ def test_one_file_more_among_a_hundred_is_one_task_a_stage(project: Project) -> 
         targets:
           texts: {from: data/*.txt, steps: [shout]}
           more: {from: texts, steps: [measure, no_x]}
-          once: {from: more, steps: [unique, short: {n: 50}]}
+          once: {from: more, steps: [one_of_each, short: {n: 50}]}
     """)
     first = project.build()
     assert first.tasks["texts: read → shout"] == first.tasks["more: measure → no_x"] > 20
     project.write("data/100.txt", "another one")
     second = project.build()
-    assert second.tasks == {"texts: read → shout": 1, "more: measure → no_x": 1, "once: unique → short": 1}
+    assert second.tasks == {"texts: read → shout": 1, "more: measure → no_x": 1, "once: one_of_each → short": 1}
     assert len(project.records("once")) == 101
 
 
 def test_a_row_more_asks_the_model_only_what_it_was_not_asked(project: Project) -> None:
     project.lines("a.jsonl", "one", "two", "two")
-    project.recipe("targets: {pairs: {from: a.jsonl, steps: [answers: {model: 'toy:a', n: 2}]}}")
+    project.recipe("targets: {pairs: {from: a.jsonl, steps: [ask_toy: {model: 'toy:a', n: 2}]}}")
     assert project.build().asked == {"pairs": (4, 2)}
-    assert sorted(project.read("asked.txt")) == ["one", "one", "two", "two"], "an equal prompt with an equal index is one"
+    assert sorted(project.read("asked.txt")) == ["one", "one", "two", "two"], (
+        "an equal prompt with an equal index is one"
+    )
     assert len(project.records("pairs")) == 6
     project.lines("a.jsonl", "zero", "one", "two", "two")
-    project.recipe("targets: {pairs: {from: a.jsonl, steps: [answers: {model: 'toy:a', n: 3}]}}")
+    project.recipe("targets: {pairs: {from: a.jsonl, steps: [ask_toy: {model: 'toy:a', n: 3}]}}")
     assert project.build().asked == {"pairs": (5, 7)}
     assert project.read("asked.txt")[4:] == ["zero", "zero", "zero", "one", "two"]
 

@@ -42,7 +42,7 @@ def test_a_record_is_a_question_with_its_answer_and_its_document(context, model)
     ctx, _ = context(expert)
     made = list(run(iter(documents()), ctx, model))
     assert [text_of(record["prompt"]) for record in made] == [f"What does a grown {bird} weigh?" for bird in BIRDS]
-    assert [text_of(record["completion"]) for record in made][0] == "A grown wren weighs about five grams."
+    assert text_of(made[0]["completion"]) == "A grown wren weighs about five grams."
     assert [record["parents"] for record in made] == [[document["id"]] for document in documents()]
     assert made[0]["meta"] == {
         "question": "What does a grown wren weigh?",
@@ -130,6 +130,14 @@ def test_a_document_without_words_is_not_asked_about(context, model):
     assert list(run(iter([empty]), ctx, model)) == []
     assert runtime.dropped == [(empty, "no words", {})]
     assert runtime.asked == []
+
+
+def test_a_list_keeps_its_first_number(context, model):
+    ctx, _ = context(
+        answering(" What does a wren weigh?", "**Answer:** 1. About five grams.\n2. A grown wren, that is.")
+    )
+    made = list(run(iter(documents(["wren"])), ctx, model))
+    assert text_of(made[0]["completion"]) == "1. About five grams.\n2. A grown wren, that is."
 
 
 def test_leading_words_about_the_passage_are_taken_off(context, model):

@@ -15,8 +15,8 @@ from factory.text.words import words
 FILE = Path(__file__).parents[2] / "seeds" / "python.jsonl"
 SEEDS = [json.loads(line) for line in FILE.read_text().splitlines()]
 KINDS = {
-    "brainstorming", "open_qa", "closed_qa", "rewrite", "extract", "generation", "classification", "chat", "summarization",
-    "code", "maths",
+    "brainstorming", "open_qa", "closed_qa", "rewrite", "extract", "generation", "classification", "chat",
+    "summarization", "code", "maths",
 }  # fmt: skip
 CODE = [seed for seed in SEEDS if seed["id"].startswith("code-")]
 

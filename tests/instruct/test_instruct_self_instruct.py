@@ -67,7 +67,7 @@ def test_what_an_answer_can_do_wrong(context, seeds, model):
         (" Describe the picture above in detail.\nInput: p.png\nOutput: It is red.", "stop"),
         (" Rewrite the following sentence.\nInput: none\nOutput: It is so.", "stop"),
         (" Who are you and why?\nOutput: As an AI language model, I am nobody.", "stop"),
-        (" Name ten rivers here.\nOutput: " + "the Rhine and the Rhone, " * 9, "stop"),
+        (" Name ten rivers here.\nOutput: " + "the Rhine and the Rhone. " * 9, "stop"),
         (" Name the longest river of Europe.\nOutput: The longest river of Europe, name.", "stop"),
         (" $ make me a sandwich\nOutput: Here it is.", "stop"),
         (" Write to a friend of yours.\nOutput: Dear [Your Name], hello.", "stop"),
@@ -143,7 +143,8 @@ def test_one_more_seed_changes_few_requests(context, seeds, model, one_more_seed
     before, after = asked(seeds), asked([*seeds, one_more_seed])
     new = len(set(after) - set(before))
     assert 20 < new < 70  # 3 of 21 draws show it: 43 of 300
-    assert set(asked(list(reversed(seeds)))) == set(before)
+    moved = [{**seed, "id": digest([seed["id"], "moved"])} for seed in reversed(seeds)]
+    assert set(asked(moved)) == set(before)
 
 
 def test_a_higher_count_only_adds(context, seeds, model):
@@ -183,6 +184,13 @@ def test_without_seeds_there_is_nothing_to_continue(context, model):
     ctx, _ = context()
     with pytest.raises(StepError, match="no seed tasks"):
         list(run([], ctx, model))
+
+
+@pytest.mark.parametrize("option", ["shots", "per_request", "lookahead"])
+def test_options_that_must_be_positive(context, seeds, model, option):
+    ctx, _ = context()
+    with pytest.raises(StepError, match="at least 1"):
+        list(run(seeds, ctx, model, **{option: 0}))
 
 
 def test_the_forecast_of_requests():

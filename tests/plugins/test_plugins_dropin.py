@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,10 +50,10 @@ targets:
 """
 
 
-def build(write: Write, recipe: str = RECIPE) -> tuple[list[Any], list[dict[str, Any]]]:
+def build(write: Write, recipe: str = RECIPE, **options: Any) -> tuple[list[Any], list[dict[str, Any]]]:
     """(kept, dropped) records of a build over PAIRS."""
     write("pairs.jsonl", "".join(json.dumps(row) + "\n" for row in PAIRS))
-    result = factory.build(write("recipe.yaml", recipe))
+    result = factory.build(write("recipe.yaml", recipe), **options)
     stage = result.plan.targets["answers"]
     kept = result["answers"]
     assert isinstance(kept, Dataset)
@@ -90,14 +89,7 @@ def test_its_step_is_a_plain_function_in_tests(project: Path, write: Write) -> N
     assert function(record, phrases=[]) is True
 
 
-def test_the_command_line_finds_it(
-    project: Path, write: Write, run: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_a_worker_process_loads_it_itself(project: Path, write: Write) -> None:
     write("plugins/no_refusals.py", TWELVE_LINES)
-    write("pairs.jsonl", json.dumps(PAIRS[1]) + "\n")
-    write("recipe.yaml", RECIPE)
-    built = run("build", "recipe.yaml", "--executor", "local:1")  # a spawned worker loads the file itself
-    assert built.returncode == 0, built.stderr
-    shown = run("show", "recipe.yaml", "answers", "--dropped", "--json")
-    (row,) = json.loads(shown.stdout)["sample"]
-    assert (row["reason"], row["details"]) == ("refusal", {"phrase": "As an AI"})
+    kept, dropped = build(write, executor="local:1")
+    assert (len(kept), len(dropped)) == (2, 2)

@@ -73,7 +73,6 @@ def test_register_commands(project: Path, run: Callable[..., subprocess.Complete
     write("lib/greeting-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: greeting\nVersion: 1\n")
     write("lib/greeting-1.dist-info/entry_points.txt", "[factory]\ngreeting = greeting\n")
     assert run("greet", PYTHONPATH="lib").stdout == "hello\n"
-    assert re.search(r"greet\s+Say hello\.", run("--help", PYTHONPATH="lib").stdout)
 
 
 def test_open_dataset(build: Callable[..., factory.Result]) -> None:

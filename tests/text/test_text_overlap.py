@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.text.overlap import RougeIndex, rouge_l
+from factory.text.overlap import RougeIndex, rouge_l, support
 from factory.text.words import words
 
 
@@ -34,7 +34,7 @@ def test_rouge_l_sees_every_script():
     assert rouge_l(words("Write a poem."), words("write a POEM")) == 1.0
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(
     st.lists(tokens, max_size=25),
     st.one_of(st.sampled_from([0.0, 0.5, 0.6, 2 / 3, 0.7, 0.75, 0.8, 1.0]), st.floats(0, 1)),
@@ -73,3 +73,12 @@ def test_an_unknown_token_matches_nothing():
 def test_a_threshold_is_a_share():
     with pytest.raises(ValueError, match="between 0 and 1"):
         RougeIndex().nearest(["a"], 1.2)
+
+
+def test_support_is_the_share_of_content_words_in_the_source():
+    source = "The wren weighs about five grams and feeds on insects."
+    assert support("Wrens weigh five grams.", source) == pytest.approx(3 / 4)  # weigh is weighs, wrens not wren
+    assert support("It is heavy metal.", source) == 0
+    assert support("The wren eats insects.", source, "What does the wren eat?") == pytest.approx(1 / 2)
+    assert support("", source) == 1
+    assert support("鹪鹩重五克", "鹪鹩大约重五克") == pytest.approx(3 / 4)

@@ -1,4 +1,4 @@
-"""A tiny random Llama, records it can learn by heart, and a real context to train in."""
+"""A tiny random Llama, records it can learn by heart, and a context to train in."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -57,7 +58,7 @@ class Answering(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.mutex = threading.Lock()
         self.calls: list[Call] = []
-        self.write: Callable[[str, random.Random], str] = plain_answer
+        self.write: Callable[[str, random.Random], str] = plausible
 
     @property
     def port(self) -> int:
@@ -114,8 +115,17 @@ def prose(rng: random.Random, words: int) -> str:
     return " ".join(rng.choice(WORDS) for _ in range(words))
 
 
-def plain_answer(prompt: str, rng: random.Random) -> str:
-    return prose(rng, 12).capitalize() + "."
+def plausible(prompt: str, rng: random.Random) -> str:
+    """What a model might say: a task where a list of tasks ends, a question or an answer about a passage, a sentence."""
+    if prompt.endswith("Instruction:"):
+        return f" Describe the {prose(rng, 7)}.\nInput: none\nOutput: {prose(rng, 9).capitalize()}."
+    if prompt.endswith(("Question:", "Answer:")):
+        spoken_of = [word for word in re.findall("[a-z]+", prompt.lower()) if word in WORDS]
+        words = [rng.choice(spoken_of) for _ in range(8)]
+        if prompt.endswith("Question:"):
+            return f" What do the {words[0]}, the {words[1]} and the {words[2]} have in common?"
+        return f" The {' '.join(words)}."
+    return prose(rng, rng.randint(8, 14)).capitalize() + "."
 
 
 @pytest.fixture(scope="module")
@@ -396,19 +406,54 @@ def write_seeds(path: Path, count: int = 6) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama of two layers with a byte-level tokenizer and a chat template, in Hugging Face form."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    bpe.train_from_iterator([" ".join(WORDS)] * 3, trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+    )
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, eos_token_id=2, pad_token_id=0,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("tiny")
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def every_kind(tmp_path_factory: pytest.TempPathFactory, server: Answering) -> Callable[..., Project]:
-    """A fresh project with the recipe that has a step of every kind, under the name given."""
+    """A fresh project under the name given, with one of the recipes that have a step of every kind."""
     base = tmp_path_factory.mktemp("every_kind")
 
-    def made(name: str, **sizes: int) -> Project:
+    def made(name: str, recipe: str = "recipe.yaml", tiny: Path | None = None, **sizes: int) -> Project:
         root = base / name
-        shutil.copytree(HERE / "every_kind", root, ignore=shutil.ignore_patterns("__pycache__"))
-        recipe = root / "recipe.yaml"
-        recipe.write_text(recipe.read_text().replace("PORT", str(server.port)))
+        shutil.copytree(HERE / "every_kind", root, ignore=shutil.ignore_patterns("__pycache__", "*.yaml"))
+        text = (HERE / "every_kind" / recipe).read_text()
+        (root / recipe).write_text(text.replace("PORT", str(server.port)))
         write_documents(root / "documents", **sizes)
         write_seeds(root / "seeds.jsonl")
-        return Project(root)
+        if tiny:
+            shutil.copytree(tiny, root / "tiny")
+        return Project(root, recipe)
 
     return made
 

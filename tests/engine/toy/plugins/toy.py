@@ -92,8 +92,8 @@ def paired(record: Text) -> PromptCompletion:
 
 
 @factory.step
-def repeat(records: Iterator[Text], ctx: Context, k: int = 2) -> Iterator[PromptCompletion]:
-    """Stream that asks nobody: k equal pairs of each text; those that begin with A are dropped, with a without a word."""
+def echo(records: Iterator[Text], ctx: Context, k: int = 2) -> Iterator[PromptCompletion]:
+    """Stream that asks nobody: k equal pairs of each text; A… is dropped, a… without a word."""
     for record in records:
         if record["text"].startswith("A"):
             ctx.drop(record, "begins with A")
@@ -103,7 +103,7 @@ def repeat(records: Iterator[Text], ctx: Context, k: int = 2) -> Iterator[Prompt
 
 
 @factory.step
-def first(records: Iterator[Record], n: int = 1) -> Iterator[Record]:
+def first_few(records: Iterator[Record], n: int = 1) -> Iterator[Record]:
     """Stream that stops early."""
     for number, record in enumerate(records, 1):
         yield record
@@ -112,7 +112,7 @@ def first(records: Iterator[Record], n: int = 1) -> Iterator[Record]:
 
 
 @factory.step(requests=lambda records, n=1: records * n)
-def answers(records: Iterator[Text], ctx: Context, model: CausalLM, n: int = 1) -> Iterator[PromptCompletion]:
+def ask_toy(records: Iterator[Text], ctx: Context, model: CausalLM, n: int = 1) -> Iterator[PromptCompletion]:
     """Stream that asks a model n times for each text."""
     requests = (
         Request(user(record["text"]), index, temperature=0.5, about=record) for record in records for index in range(n)
@@ -126,7 +126,7 @@ def answers(records: Iterator[Text], ctx: Context, model: CausalLM, n: int = 1) 
 
 
 @factory.step
-def unique(dataset: Dataset[Text]) -> Drops:
+def one_of_each(dataset: Dataset[Text]) -> Drops:
     """Global filter: the first of equal texts stays."""
     first: dict[str, str] = {}
     return Drops(
@@ -156,7 +156,7 @@ def lengths_of(shard: Shard) -> list[int]:
 
 
 @factory.step
-def size(dataset: Dataset[Record], ctx: Context) -> Iterator[Metric]:
+def how_many(dataset: Dataset[Record], ctx: Context) -> Iterator[Metric]:
     """Generate: how many records there are; logs and reports."""
     ctx.log(1, records=len(dataset))
     ctx.report("Size", f"**{len(dataset)}** records")
@@ -179,7 +179,7 @@ def invent(dataset: Dataset[Text], ctx: Context, count: int = 3) -> Iterator[Tex
 
 
 @factory.step
-def learn(dataset: Dataset[Record], ctx: Context, epochs: int = 2) -> CausalLM:
+def toy_train(dataset: Dataset[Record], ctx: Context, epochs: int = 2) -> CausalLM:
     """Train: a model that is the number of records it saw."""
     ctx.output.mkdir(parents=True)
     for epoch in range(epochs):
@@ -189,7 +189,7 @@ def learn(dataset: Dataset[Record], ctx: Context, epochs: int = 2) -> CausalLM:
 
 
 @factory.step
-def halve(model: CausalLM, ctx: Context) -> CausalLM:
+def toy_halve(model: CausalLM, ctx: Context) -> CausalLM:
     """Transform: half a model."""
     assert model.path
     config = json.loads((model.path / "config.json").read_text())
@@ -238,5 +238,5 @@ def open_model(uri: str) -> Model | None:
 def register_steps() -> list[factory.Step]:
     return [
         *(shout, measure, halves, short, listed, no_x, trimmed, paired),
-        *(repeat, first, answers, unique, not_too_common, size, invent, learn, halve),
+        *(echo, first_few, ask_toy, one_of_each, not_too_common, how_many, invent, toy_train, toy_halve),
     ]

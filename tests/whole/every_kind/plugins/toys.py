@@ -95,6 +95,31 @@ def byte_sums(shard: Shard) -> list[int]:
     return [sum(record["text"].encode()) % 9973 for record in shard.records()]
 
 
+@factory.step
+def ask_twice(records: Iterator[Text], ctx: Context, model: CausalLM) -> Iterator[PromptCompletion]:
+    """A stream whose second requests are drawn from its first answers; both kinds of answer may be rejected."""
+    rejected = []
+
+    def reject(record: Text, reason: str) -> None:
+        rejected.append(record["id"])
+        ctx.drop(record, reason)
+
+    def second() -> Iterator[Request]:
+        for answer in ctx.ask(model, (Request(user(f"Ask: {record['text']}"), about=record) for record in records)):
+            if len(answer.text) % 5 == 0:
+                reject(answer.request.about, "poor question")
+            else:
+                yield Request(user(f"Answer: {answer.text}"), about=answer.request.about)
+
+    for answer in ctx.ask(model, second()):
+        record = answer.request.about
+        if len(answer.text) % 5 == 1:
+            reject(record, "poor answer")
+        else:
+            yield derive(record, prompt=list(answer.request.messages), completion=assistant(answer.text))
+    ctx.report("Rejected", "\n".join(rejected))
+
+
 @factory.step(requests=lambda records, **options: records)
 def ask_each(records: Iterator[Text], ctx: Context, model: CausalLM) -> Iterator[PromptCompletion]:
     """A stream: one question about each text."""
@@ -186,7 +211,6 @@ class Toy(CausalLM):
 
 class ToySession:
     batch = 4
-    window = 10
 
     def __init__(self, weight: str) -> None:
         self.weight = weight
@@ -216,5 +240,5 @@ def open_model(uri: str) -> Model | None:
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
     return [
-        has_words, count_letters, sentences, no_long_rows, one_a_length, ask_each, grow, learn_words, transpose, lengths,
+        has_words, count_letters, sentences, no_long_rows, one_a_length, ask_each, ask_twice, grow, learn_words, transpose, lengths,
     ]  # fmt: skip
