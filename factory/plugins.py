@@ -90,7 +90,7 @@ def unload_files(folder: Path | None = None) -> None:
     there = {str(path): path for path in drop_ins(folder)}
     for module in [module for name, module in sys.modules.items() if name.startswith(DROP_IN)]:
         path = there.get(str(module.__file__))
-        if path is None or path.read_bytes() != module.__dict__["__source__"]:
+        if path is None or path.read_bytes() != module.__dict__.get("__source__"):
             _unload(module)
 
 
@@ -142,6 +142,8 @@ def all_steps() -> Mapping[str, Step]:
         for step in steps:
             if not isinstance(step, Step):
                 raise PluginError(f"plugin {plugin}: register_steps returned {step!r}; decorate it with @factory.step")
+            if step.name in found and owners[step.name] == plugin:
+                raise PluginError(f"plugin {plugin} registers two steps named '{step.name}'")
             if owners.setdefault(step.name, plugin) != plugin:
                 raise PluginError(f"two plugins register a step named '{step.name}': {owners[step.name]} and {plugin}")
             found[step.name] = step

@@ -143,11 +143,13 @@ def plan(
     for row in rows:
         click.echo(f"{row.state:8} {row.target:{width}}  {row.label}{_tail(row)}")
     running = [row for row in rows if row.state != "stored"]
+    if not running:
+        click.echo(f"\nAll {len(rows)} stages are stored: nothing would run.")
+        return
     calls = sum(row.calls or 0 for row in running)
     unknown = [row.target for row in running if row.calls is None]
-    said = f"at most {calls:,} model calls" if calls or not unknown else "model calls"
-    open_ended = f", and as many as {', '.join(unknown)} will need" if unknown else ""
-    click.echo(f"\n{len(rows) - len(running)} of {len(rows)} stages are stored; the rest means {said}{open_ended}.")
+    later = f"; how many {', '.join(unknown)} will need shows when the input is built" if unknown else ""
+    click.echo(f"\n{len(running)} of {len(rows)} stages would run, with at most {calls:,} model calls{later}.")
 
 
 def _tail(row: Forecast) -> str:

@@ -56,13 +56,16 @@ class Account:
         self.label = label
         self.tallies: list[Tally] = []
         self.origins: dict[str, list[str]] = {}  # a record at work -> the stage's inputs it comes from
-        self.places: dict[str, list[str]] = {}  # an input that is not stored under its id -> its place, or the id that is
+        self.places: dict[
+            str, list[str]
+        ] = {}  # an input that is not stored under its id -> its place, or the id that is
         self.inputs: set[str] = set()
         self.kept: set[str] = set()
         self.gone: set[str] = set()  # dropped ids
         self.used: set[str] = set()  # inputs that something kept or dropped was made from
         self.dropped: list[dict[str, Any]] = []
         self.numbers: Counter[str] = Counter()
+        self.latest: Any = None  # the record that arrived last
 
     def line(self, name: str) -> Tally:
         """A new line of the funnel; a step that stands twice in a stage has two."""
@@ -71,6 +74,7 @@ class Account:
 
     def arrive(self, record: Any, *, stored: bool = True) -> Any:
         """A record that enters the stage; one that is not `stored` under its id is known by its parents."""
+        self.latest = record
         self.inputs.add(record["id"])
         self.origins[record["id"]] = [record["id"]]
         if not stored:

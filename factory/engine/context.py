@@ -48,7 +48,7 @@ class Context:
         """Answers in the order of the requests, each from the response cache if it was ever given.
 
         `requests` is advanced lazily, as far ahead as keeps the model busy. With `ahead`, request k is drawn only
-        when the answers before k - ahead have been consumed, so a step that feeds answers back stays reproducible.
+        when the answers up to k - ahead have been consumed, so a step that feeds answers back stays reproducible.
         """
         return self.runtime.ask(model, requests, ahead)
 

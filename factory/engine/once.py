@@ -27,7 +27,7 @@ from .responses import Asking, Responses
 from .schema import schema_of
 from .step import Kind, Step
 from .store import Store, write_atomic, write_table
-from .work import Setup, remote, to_table
+from .work import Setup, named, remote, to_table
 
 SHARD_RECORDS = 4096  # records in a shard of a step that generates
 
@@ -91,17 +91,23 @@ def run_job(job: Job, tell: Tell, submit: Callable[[bytes], Future[Any]]) -> Out
     return outcome
 
 
-def _called(step: Step, first: Any, options: dict[str, Any]) -> Any:
+@contextlib.contextmanager
+def _named(step: Step, at: Callable[[], str] = lambda: "") -> Iterator[None]:
+    """Errors of a step as sentences that name it; `at` says which record it was at, where that is known."""
     try:
-        return step.function(first, **options)
+        yield
     except FactoryError:
         raise
     except Drop as drop:
-        raise StepError(
-            f"{step.name} raised Drop('{drop.reason}'); a {step.kind.value} uses ctx.drop(record, reason)"
-        ) from drop
+        text = f"{step.name} raised Drop('{drop.reason}'); a {step.kind.value} uses ctx.drop(record, reason)"
+        raise StepError(text) from drop
     except Exception as error:
-        raise StepError(f"{step.name} failed: {said(error)}") from error
+        raise StepError(f"{step.name} failed{at()}: {said(error)}") from error
+
+
+def _called(step: Step, first: Any, options: dict[str, Any]) -> Any:
+    with _named(step):
+        return step.function(first, **options)
 
 
 def _drops(step: Step, found: Any) -> dict[str, Drop]:
@@ -110,18 +116,22 @@ def _drops(step: Step, found: Any) -> dict[str, Drop]:
     return found
 
 
-def _iterated(step: Step, produced: Iterator[Any]) -> Iterator[Any]:
+def _iterated(step: Step, produced: Iterator[Any], account: Account) -> Iterator[Any]:
     """The records a step yields, errors as sentences."""
-    iterator = iter(produced)
+    done = object()
+    taken = step.kind is Kind.STREAM  # else all of the input was there before the step began
+
+    def at() -> str:
+        return f" after it took {named(account.latest)}" if taken and account.latest else ""
+
+    with _named(step):
+        iterator = iter(produced)
     while True:
-        try:
-            record = dict(next(iterator))
-        except StopIteration:
-            return
-        except FactoryError:
-            raise
-        except Exception as error:
-            raise StepError(f"{step.name} failed: {said(error)}") from error
+        with _named(step, at):
+            record = next(iterator, done)
+            if record is done:
+                return
+            record = dict(record)
         yield record
 
 
@@ -255,7 +265,7 @@ def _arriving(dataset: Dataset[Any], account: Account, tally: Tally, homes: dict
 
 def _produced(step: Step, produced: Iterator[Any], account: Account, tally: Tally) -> Iterator[Any]:
     """Records a step yields, with ids and stored parents, counted."""
-    for record in _iterated(step, produced):
+    for record in _iterated(step, produced, account):
         record = account.identify(record, step.name)
         if record["id"] not in account.inputs:
             tally.made += 1

@@ -17,7 +17,7 @@ from .forgotten import Forgotten
 from .model import Model
 from .project import hash_path, project_path, project_root
 from .recipe import Call, Recipe, Target, is_name
-from .records import Record, digest, satisfies
+from .records import Record, declare_type, digest, satisfies
 from .schema import type_name
 from .source import Piece, Source
 from .step import PER_SHARD, Kind, Step, is_model
@@ -271,6 +271,7 @@ class _Builder:
         if uri not in self.sources:
             try:
                 source: Source = open_uri("dataset", uri)
+                declare_type(source.kind)
                 pieces = tuple(self.forgotten.mark(piece) for piece in source.pieces())
             except FactoryError as error:
                 self.problems.append(Problem(line, str(error)))

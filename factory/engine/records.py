@@ -13,6 +13,8 @@ from typing import Any, TypedDict, cast
 
 import orjson
 
+from ..errors import PluginError
+
 
 class Message(TypedDict):
     """One turn: `role` is system, user or assistant."""
@@ -75,6 +77,19 @@ RECORD_TYPES: dict[str, Any] = {
     for kind in (Record, Text, Prompt, PromptCompletion, Conversation, Preference, Unpaired, Candidates, Choice, Metric)
 }
 KEPT = ("id", "parents", "meta")
+
+
+def declare_type(kind: Any) -> None:
+    """Make a plugin's own record type known by its name, which is how tasks and manifests speak of it.
+
+    Raises PluginError when another plugin has given that name to another type.
+    """
+    known = RECORD_TYPES.setdefault(kind.__name__, kind)
+    if known.__module__ != kind.__module__:
+        raise PluginError(
+            f"two record types named '{kind.__name__}': one of {known.__module__}, one of {kind.__module__}"
+        )
+    RECORD_TYPES[kind.__name__] = kind  # a file that was edited is loaded again
 
 
 def columns(kind: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json  # not orjson: an answer that was cut inside an emoji is no Unicode, and is still an answer
 import sqlite3
 import threading
 from collections import deque
@@ -9,8 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-
-import orjson
 
 from .model import Answer, Model, Request, Session
 
@@ -39,12 +38,12 @@ class Responses:
     def get(self, key: str) -> Answer | None:
         with self.mutex:
             row = self.base.execute("SELECT answer FROM responses WHERE key = ?", (key,)).fetchone()
-        return Answer(**orjson.loads(row[0])) if row else None
+        return Answer(**json.loads(row[0])) if row else None
 
     def put(self, model: Model, answered: Sequence[tuple[str, Request, Answer]]) -> None:
         """Store answers in one transaction; failed ones are left out, so that they are asked again."""
         rows = [
-            (key, model.identity or model.uri, _about(request), orjson.dumps(answer.stored()))
+            (key, model.identity or model.uri, _about(request), json.dumps(answer.stored()))
             for key, request, answer in answered
             if answer.ok
         ]
@@ -99,7 +98,7 @@ class Asking:
         pending: deque[tuple[Request, Future[Answer]]] = deque()
         for request in requests:
             pending.append((request, line.submit(request)))
-            while len(pending) >= max(1, ahead or AHEAD):
+            while len(pending) >= max(1, AHEAD if ahead is None else ahead):
                 yield self._take(line, pending)
         while pending:
             yield self._take(line, pending)

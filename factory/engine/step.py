@@ -18,7 +18,7 @@ from ..errors import PluginError
 from .context import Context
 from .dataset import Batch, Dataset
 from .model import Model
-from .records import Drops, Record
+from .records import Drops, Record, declare_type
 from .schema import type_name
 
 
@@ -118,7 +118,7 @@ def step(
 def declare(function: Callable[..., Any], version: int, requests: Callable[..., int] | None) -> Step:
     name = f"{function.__module__}.{function.__name__}"
     try:
-        hints = get_type_hints(function)
+        hints = get_type_hints(function, include_extras=True)  # Annotated[float, Field(ge=0)] keeps its bounds
     except NameError as error:
         raise PluginError(f"step {name}: an annotation is not defined: {error}") from None
     result = hints.pop("return", None)
@@ -127,6 +127,9 @@ def declare(function: Callable[..., Any], version: int, requests: Callable[..., 
         raise PluginError(f"step {name}: {SIGNATURES}")
     first, *rest = parameters
     kind, takes, gives = classify(hints.get(first.name), result, name)
+    for one in (takes, gives):
+        if not is_model(one):
+            declare_type(one)
     fields: dict[str, Any] = {}
     references: dict[str, type] = {}
     paths = []

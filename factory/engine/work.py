@@ -22,7 +22,7 @@ from .dataset import BATCH_ROWS, Batch, Shard
 from .options import options_of
 from .project import enter_project
 from .recipe import Call
-from .records import KEPT, RECORD_TYPES, Drop, Record, columns
+from .records import KEPT, RECORD_TYPES, Drop, Record, columns, declare_type
 from .schema import decode, encode, fault, schema_of, shape_record
 from .source import Piece, enter
 from .step import Kind, Step
@@ -67,6 +67,8 @@ class Task:
 def run_task(task: Task, stem: Path) -> dict[str, Any]:
     """Read a shard, pass it through every call, write what is left and what was dropped; counts come last."""
     account = Account(task.label)
+    if task.shard is None:
+        declare_type(_open_source(task.uri).kind)
     records = _stored(task.shard, account) if task.shard is not None else _read(task, account, account.line("read"))
     kind = RECORD_TYPES.get(task.takes, Record)
     for call in task.calls:
@@ -206,9 +208,13 @@ def guarded(step: Step, act: Callable[..., Any], record: Any, *args: Any, **opti
     except (Drop, FactoryError):
         raise
     except Exception as error:
-        place = next(iter(record.get("parents") or [""]))
-        at = f"record {record['id']}" + (f" from {place}" if "#" in place or "/" in place else "")
-        raise StepError(f"{step.name} failed on {at}: {said(error)}") from error
+        raise StepError(f"{step.name} failed on {named(record)}: {said(error)}") from error
+
+
+def named(record: Mapping[str, Any]) -> str:
+    """A record as a sentence names it: its id, and its place where that is known."""
+    place = next(iter(record.get("parents") or [""]))
+    return f"record {record['id']}" + (f" from {place}" if "#" in place or "/" in place else "")
 
 
 def _filtered(

@@ -42,6 +42,8 @@ def add_lora(model: PreTrainedModel, lora: LoraOptions, seed: int) -> PeftModel:
     """The model frozen, with adapters to train. They are float32 whatever the base is: an update of a bfloat16 weight
     is lost where it is below 1/256 of it.
     """
+    import warnings
+
     import torch
     from peft import LoraConfig, get_peft_model
 
@@ -58,7 +60,9 @@ def add_lora(model: PreTrainedModel, lora: LoraOptions, seed: int) -> PeftModel:
     )
     torch.manual_seed(seed)
     try:
-        adapted = get_peft_model(model, config, autocast_adapter_dtype=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft reads a name that transformers has renamed
+            adapted = get_peft_model(model, config, autocast_adapter_dtype=True)
     except ValueError as error:
         raise ModelError(f"lora.target_modules {lora.target_modules}: {str(error).splitlines()[0]}") from error
     for name, parameter in adapted.named_parameters():

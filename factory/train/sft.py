@@ -90,7 +90,7 @@ def sft(
         max_grad_norm=max_grad_norm,
         batch_size=batch_size,
         accumulation=accumulation,
-        evaluate_every=max(1, per_epoch // evaluations),
+        evaluate_every=max(1, round(per_epoch / evaluations)),
         checkpoint_every=checkpoint_every,
         patience=early_stopping,
         gradient_checkpointing=gradient_checkpointing,

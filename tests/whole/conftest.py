@@ -27,9 +27,11 @@ import pytest
 
 HERE = Path(__file__).parent
 FACTORY = Path(sys.executable).with_name("factory")
-WORDS = """amber basket candle desert engine forest garden harbour island jungle kettle lantern meadow needle orchard
-pepper quarry ribbon saddle temple umbrella valley window yellow zebra anchor bridge copper dragon ember falcon glacier
-hollow indigo jasper kernel linen marble nectar oyster paddle quiver raven silver timber velvet willow yonder""".split()
+WORDS = (
+    "amber basket candle desert engine forest garden harbour island jungle kettle lantern meadow needle orchard pepper "
+    "quarry ribbon saddle temple umbrella valley window yellow zebra anchor bridge copper dragon ember falcon glacier "
+    "hollow indigo jasper kernel linen marble nectar oyster paddle quiver raven silver timber velvet willow yonder"
+).split(" ")  # noqa: SIM905
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith(("OPENAI", "FACTORY"))},
     "NO_PROXY": "127.0.0.1",
@@ -116,16 +118,16 @@ def prose(rng: random.Random, words: int) -> str:
 
 
 def plausible(prompt: str, rng: random.Random) -> str:
-    """What a model might say: a task where a list of tasks ends, a question or an answer about a passage, a sentence."""
+    """What a model might say: a task where a list of tasks ends, a question about a text, else a sentence or two."""
     if prompt.endswith("Instruction:"):
         return f" Describe the {prose(rng, 7)}.\nInput: none\nOutput: {prose(rng, 9).capitalize()}."
-    if prompt.endswith(("Question:", "Answer:")):
-        spoken_of = [word for word in re.findall("[a-z]+", prompt.lower()) if word in WORDS]
-        words = [rng.choice(spoken_of) for _ in range(8)]
-        if prompt.endswith("Question:"):
-            return f" What do the {words[0]}, the {words[1]} and the {words[2]} have in common?"
-        return f" The {' '.join(words)}."
-    return prose(rng, rng.randint(8, 14)).capitalize() + "."
+    spoken_of = [word for word in re.findall("[a-z]+", prompt.lower()) if word in WORDS]
+    words = [rng.choice(spoken_of or WORDS) for _ in range(8)]
+    if prompt.endswith("Question:"):
+        return f" What do the {words[0]}, the {words[1]} and the {words[2]} have in common?"
+    if rng.random() < 0.3:
+        return prose(rng, rng.randint(8, 14)).capitalize() + "."
+    return " ".join(words).capitalize() + "."
 
 
 @pytest.fixture(scope="module")
@@ -357,7 +359,7 @@ def check_sent(calls: list[Call], reference: list[Call], kills: list[float], at_
     assert set(sent) == set(wanted)
     flying: Counter[str] = Counter()
     for moment in kills:
-        # An answer that the server wrote just before may not have reached the disk: half a second covers a busy machine.
+        # An answer written just before may not have reached the disk: half a second covers a busy machine.
         under_way = {
             call.body for call in calls if call.began <= moment + 0.2 and (call.ended or moment) >= moment - 0.5
         }

@@ -17,21 +17,22 @@ IN_FLIGHT = 4  # `concurrency` of the model in the recipe
 ON_THE_WAY = 2 * IN_FLIGHT  # and those that are between the wire and the disk
 
 
+class Undisturbed:
+    """A build that nobody killed: its bytes, its requests, its seconds."""
+
+    def __init__(self, project: Any, server: Any, checks: Any) -> None:
+        self.project, mark, started = project, len(server.since()), time.monotonic()
+        project.build()
+        self.seconds = time.monotonic() - started
+        self.bytes = checks.artifacts(project)
+        self.calls = server.since(mark)
+        checks.accounts(project)
+        assert max(Counter(call.body for call in self.calls).values()) == 1
+
+
 @pytest.fixture(scope="module")
-def reference(every_kind: Any, server: Any, checks: Any) -> Any:
-    """An undisturbed build: its bytes, its requests, its seconds."""
-
-    class Undisturbed:
-        project = every_kind("undisturbed", files=4)
-        started = time.monotonic()
-        summary = project.build()
-        seconds = time.monotonic() - started
-        bytes = checks.artifacts(project)
-        calls = server.since()
-
-    checks.accounts(Undisturbed.project)
-    assert max(Counter(call.body for call in Undisturbed.calls).values()) == 1
-    return Undisturbed
+def reference(every_kind: Any, server: Any, checks: Any) -> Undisturbed:
+    return Undisturbed(every_kind("undisturbed", files=4), server, checks)
 
 
 def lines(log: Path, word: str) -> int:
@@ -62,32 +63,37 @@ def test_killed_while_reading_asking_training_and_answering(
 
 
 @pytest.mark.slow
-def test_killed_at_twenty_random_moments(every_kind: Any, server: Any, reference: Any, checks: Any) -> None:
+def test_killed_at_twenty_random_moments(every_kind: Any, server: Any, tiny: Path, checks: Any) -> None:
+    """Projects are built one after another, each killed again and again until it is done, until there were 20 kills."""
+    reference = Undisturbed(every_kind("trained", "trained.yaml", tiny), server, checks)
     rng = random.Random(20)
-    kills, rounds, again = 0, 0, 0
+    kills, rounds, again, complete = 0, 0, 0, []
     while kills < 20:
         rounds += 1
-        project, mark, moments = every_kind(f"random-{rounds}", files=4), len(server.since()), []
+        project, mark, moments = every_kind(f"random-{rounds}", "trained.yaml", tiny), len(server.since()), []
         finished = False
         while not finished:
-            executor = rng.choice(("serial", "local:2"))
-            run = project.start_build("--executor", executor)
-            finished = kills >= 20 or run.ended_within(rng.uniform(0.2, 0.7 * reference.seconds))
+            run = project.start_build("--executor", rng.choice(("serial", "local:2")))
+            finished = kills >= 20 or run.ended_within(rng.uniform(0.2, reference.seconds / 3))
             if finished:
                 assert run.wait() == 0, run.stderr
             else:
                 moments.append(run.kill_group())
                 kills += 1
+                complete.append(len(project.manifests()))
         checks.same(project, reference.bytes)
         checks.accounts(project)
         again += checks.sent(server.since(mark), reference.calls, moments, ON_THE_WAY)
-        project.do("gc")
-        assert not list(project.store.rglob("*.tmp")), "what kills left half-written goes with the next collection"
-        asked = len(server.since())
-        assert set(project.states()) == {"stored"}
-        project.build()
-        assert len(server.since()) == asked
-    print(f"{kills} kills in {rounds} builds, {again} requests sent again, undisturbed {reference.seconds:.1f} s")
+    project.do("gc")
+    assert not list(project.store.rglob("*.tmp")), "what kills left half-written goes with the next collection"
+    asked = len(server.since())
+    assert set(project.states()) == {"stored"}
+    project.build()
+    assert len(server.since()) == asked
+    print(
+        f"{kills} kills in {rounds} builds of {reference.seconds:.1f} s and {len(reference.project.manifests())} "
+        f"stages, with {complete} stages complete; {again} of {rounds * len(reference.calls)} requests sent again"
+    )
 
 
 @pytest.mark.slow

@@ -62,13 +62,6 @@ def count_letters(record: Text) -> Text:
 
 
 @factory.step
-def sentences(record: Text) -> Iterator[Text]:
-    """A flat map: one record a sentence."""
-    for sentence in record["text"].split(". "):
-        yield derive(record, text=sentence)
-
-
-@factory.step
 def no_long_rows(batch: Batch[Text], most: int = 400) -> Batch[Text]:
     """A vectorised filter: drop long texts."""
     import pyarrow.compute as pc
@@ -240,5 +233,6 @@ def open_model(uri: str) -> Model | None:
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
     return [
-        has_words, count_letters, sentences, no_long_rows, one_a_length, ask_each, ask_twice, grow, learn_words, transpose, lengths,
+        has_words, count_letters, no_long_rows, one_a_length, ask_each, ask_twice, grow, learn_words, transpose,
+        lengths,
     ]  # fmt: skip

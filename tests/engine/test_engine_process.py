@@ -1,0 +1,200 @@
+"""Steps that run once, here or in a process of their own: what they leave, and what is said when they go wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from factory import CausalLM, InputError, PluginError, StepError
+
+if TYPE_CHECKING:
+    from conftest import Project
+
+FAULTY = """
+import os
+import sys
+from collections.abc import Iterator
+
+import factory
+from factory import CausalLM, Context, Dataset, Drop, Drops, Pending, Record, Text, derive
+
+@factory.step
+def dies(dataset: Dataset[Record], ctx: Context) -> CausalLM:
+    print("something was said", file=sys.stderr, flush=True)
+    os._exit(7)
+
+@factory.step
+def fails(dataset: Dataset[Record], ctx: Context) -> CausalLM:
+    ctx.output.mkdir()
+    raise ValueError("no gradient")
+
+@factory.step
+def saves_nothing(dataset: Dataset[Record], ctx: Context) -> CausalLM:
+    return CausalLM("x")
+
+@factory.step
+def waits(dataset: Dataset[Record], ctx: Context, votes: int = 12) -> Iterator[Record]:
+    if not (factory.project_root() / "votes").exists():
+        raise Pending(f"{votes} of 30 votes missing")
+    yield from dataset
+
+@factory.step
+def raises(records: Iterator[Text]) -> Iterator[Text]:
+    for number, record in enumerate(records):
+        yield record
+        if number == 1:
+            raise ValueError("enough")
+
+@factory.step
+def raises_drop(records: Iterator[Text]) -> Iterator[Text]:
+    raise Drop("not so")
+    yield
+
+@factory.step
+def keeps_and_drops(records: Iterator[Text], ctx: Context) -> Iterator[Text]:
+    for record in records:
+        ctx.drop(record, "both")
+        yield record
+
+@factory.step
+def no_record(records: Iterator[Text]) -> Iterator[Text]:
+    yield None
+
+@factory.step
+def no_drops(dataset: Dataset[Text]) -> Drops:
+    return None
+
+@factory.step
+def maps_lambda(dataset: Dataset[Text], ctx: Context) -> Drops:
+    return Drops(ctx.map(lambda shard: 1, dataset.shards))
+
+@factory.step
+def asks_a_shard(record: Text, ctx: Context) -> Text:
+    ctx.log(1, loss=1)
+    return record
+
+@factory.hookimpl
+def register_steps():
+    return [dies, fails, saves_nothing, waits, raises, raises_drop, keeps_and_drops, no_record, no_drops, maps_lambda, asks_a_shard]
+"""
+
+
+@pytest.fixture
+def faulty(project: Project) -> Project:
+    project.write("plugins/faulty.py", FAULTY)
+    project.lines("a.jsonl", "one", "two", "three")
+    return project
+
+
+def test_a_model_is_trained_and_transformed(project: Project) -> None:
+    project.lines("a.jsonl", "one", "two", "three")
+    project.recipe("""
+        targets:
+          texts: {from: a.jsonl, steps: [short: {n: 3}]}
+          model: {from: texts, steps: [toy_train: {epochs: 3}]}
+          half: {from: model, steps: [toy_halve]}
+    """)
+    ran = project.build()
+    assert ran.stages == ["texts: read → short", "model: toy_train", "half: toy_halve"]
+    assert project.result
+    half, model = project.result["half"], project.result["model"]
+    assert isinstance(half, CausalLM)
+    assert isinstance(model, CausalLM)
+    assert half.path
+    assert json.loads((half.path / "config.json").read_text()) == {"records": 1.0, "epochs": 3}
+    assert half.identity == project.result.plan.targets["half"].fingerprint
+    stage = project.result.plan.targets["model"]
+    logged = [json.loads(line) for line in (stage.folder / "metrics.jsonl").read_text().splitlines()]
+    assert logged == [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}, {"step": 3, "loss": 1 / 3}]
+    assert stage.manifest
+    assert stage.manifest["counts"] == {"in": 2, "out": 0, "dropped": 0}
+    assert not list(project.root.glob(".factory/work/*")), "what was kept for resuming goes when the stage is complete"
+    assert project.build().stages == []
+    with pytest.raises(InputError, match="this build has no target 'haf'"):
+        project.result["haf"]
+
+
+def test_logs_and_sections_of_a_step_lie_beside_its_records(project: Project) -> None:
+    project.lines("a.jsonl", "one", "two")
+    project.recipe("targets: {counted: {from: a.jsonl, steps: [how_many]}}")
+    project.build()
+    assert project.result
+    folder = project.result.plan.targets["counted"].folder
+    assert json.loads((folder / "metrics.jsonl").read_text()) == {"step": 1, "records": 2.0}
+    assert json.loads((folder / "sections.json").read_text()) == [{"title": "Size", "body": "**2** records"}]
+    (metric,) = project.records("counted")
+    assert (metric["name"], metric["value"], len(metric["parents"])) == ("records", 2.0, 2)
+
+
+def test_a_process_that_dies_is_quoted(faulty: Project) -> None:
+    faulty.recipe("targets: {model: {from: a.jsonl, steps: [dies]}}")
+    with pytest.raises(StepError, match=r"model: dies: its process died.*log\.txt:\n +something was said$"):
+        faulty.build()
+
+
+def test_an_error_in_a_process_of_its_own_is_one_sentence(faulty: Project) -> None:
+    faulty.recipe("targets: {model: {from: a.jsonl, steps: [fails]}}")
+    with pytest.raises(StepError, match=r"^fails failed: ValueError: no gradient$"):
+        faulty.build()
+    assert not list(faulty.root.glob("build/r/model"))
+
+
+def test_what_waits_for_something_outside_stays_open_and_the_rest_is_built(faulty: Project) -> None:
+    faulty.recipe("""
+        targets:
+          texts: {from: a.jsonl}
+          judged: {from: texts, steps: [waits]}
+          after: {from: judged, steps: [shout]}
+          apart: {from: texts, steps: [shout]}
+    """)
+    ran = faulty.build()
+    assert ran.stages == ["texts: read", "apart: shout"]
+    assert faulty.result
+    assert faulty.result.pending == {"judged": "12 of 30 votes missing"}
+    with pytest.raises(InputError, match="'judged' is not built: 12 of 30 votes missing"):
+        faulty.result["judged"]
+    with pytest.raises(InputError, match="'after' is not built: it waits for another target"):
+        faulty.result["after"]
+    faulty.write("votes", "")
+    assert faulty.build().stages == ["judged: waits", "after: shout"]
+    assert not faulty.result.pending
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "said"),
+    [
+        ("raises", StepError, r"^raises failed.*: ValueError: enough$"),
+        ("raises_drop", StepError, r"^raises_drop .*Drop\('not so'\).*ctx\.drop"),
+        ("keeps_and_drops", StepError, r"record [0-9a-f]{16} was kept and dropped"),
+        ("no_record", StepError, r"^no_record failed: TypeError"),
+        ("no_drops", StepError, r"^no_drops must return Drops"),
+        ("maps_lambda", PluginError, r"top-level function"),
+        ("asks_a_shard", StepError, r"asks_a_shard: .*has no ctx\.log"),
+    ],
+)
+def test_a_step_that_goes_wrong_is_named(faulty: Project, step: str, error: type[Exception], said: str) -> None:
+    faulty.recipe(f"targets: {{t: {{from: a.jsonl, steps: [{step}]}}}}")
+    with pytest.raises(error, match=said):
+        faulty.build()
+
+
+def test_a_stream_that_raises_names_the_record_it_had_last(faulty: Project) -> None:
+    faulty.recipe("targets: {t: {from: a.jsonl, steps: [raises]}}")
+    with pytest.raises(
+        StepError, match=r"^raises failed after it took record [0-9a-f]{16} from a.jsonl#2: ValueError: enough$"
+    ):
+        faulty.build()
+
+
+def test_a_model_asked_in_a_process_of_its_own(project: Project) -> None:
+    project.lines("a.jsonl", "one", "unanswerable", "two")
+    project.recipe("targets: {pairs: {from: a.jsonl, steps: [ask_toy: {model: 'toy:a'}]}}")
+    ran = project.build()
+    assert ran.asked == {"pairs": (3, 0)}
+    assert [record["prompt"][0]["content"] for record in project.records("pairs")] == ["one", "two"]
+    assert [(row["reason"], row["details"]) for row in project.dropped("pairs")] == [
+        ("no answer", {"error": "no idea"})
+    ]
+    assert (project.root / "closed.txt").exists()
