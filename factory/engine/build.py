@@ -194,6 +194,7 @@ class Runner:
             name: opened(value) if isinstance(value, Stage) else value for name, value in stage.references.items()
         }
         memos: list[str] = []
+        exact = True
         head = stage.head
         if head is not None and head.kind is Kind.GLOBAL_FILTER:
             outcome = self.once(stage, objects)
@@ -204,6 +205,7 @@ class Runner:
         else:
             outcome = self.once(stage, objects)
             shards, counts, memos = outcome.shards, outcome.counts, outcome.memos
+            exact = outcome.exact
         manifest = {
             "target": stage.target,
             "recipe": self.plan.recipe.name,
@@ -219,6 +221,7 @@ class Runner:
             "funnel": counts["funnel"],
             "shards": shards,
             "memos": sorted(set(memos)),
+            "exact": exact,
         }
         self.store.commit(stage.fingerprint, manifest)
         return manifest

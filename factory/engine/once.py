@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
@@ -59,6 +60,7 @@ class Outcome:
     counts: dict[str, Any] = field(default_factory=dict)
     drops: dict[str, Drop] = field(default_factory=dict)
     memos: list[str] = field(default_factory=list)
+    exact: bool = True  # False after work on a GPU: made again, the bytes may differ
 
 
 def run_job(job: Job, tell: Tell, submit: Callable[[bytes], Future[Any]]) -> Outcome:
@@ -88,6 +90,8 @@ def run_job(job: Job, tell: Tell, submit: Callable[[bytes], Future[Any]]) -> Out
         runtime.close()
     runtime.publish()
     outcome.memos = runtime.memos
+    torch = sys.modules.get("torch")
+    outcome.exact = torch is None or not torch.cuda.is_initialized()
     return outcome
 
 
@@ -128,7 +132,7 @@ def _iterated(step: Step, produced: Iterator[Any], account: Account) -> Iterator
         iterator = iter(produced)
     while True:
         with _named(step, at):
-            record = next(iterator, done)
+            record: Any = next(iterator, done)
             if record is done:
                 return
             record = dict(record)

@@ -339,6 +339,8 @@ class _Builder:
         for call, step in group:
             identity.append(_call_identity(call, step, known_by, self.recipe))
         source, pieces = opened or (None, ())
+        if source is not None:
+            identity.append(code_hash(type(source)))  # how the rows are read
         upstream = [stage.fingerprint for stage in inputs]
         fingerprint = digest(
             [identity, upstream, [piece.identity for piece in pieces], self.limit if source else None], 10

@@ -148,7 +148,7 @@ def digest(value: Any, size: int = 8) -> str:
 
 
 def to_json(value: Any, option: int = 0) -> str:
-    """JSON of anything a record can hold, be it lone surrogates (then `&#55296;`), integers beyond 64 bits or objects."""
+    """JSON of anything a record can hold: also integers beyond 64 bits, objects, lone surrogates (as `&#55296;`)."""
     option |= orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
     try:
         return orjson.dumps(value, default=_said, option=option).decode()

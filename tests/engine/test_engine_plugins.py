@@ -26,6 +26,7 @@ def good(record: factory.Text) -> bool:
 def register_steps():
     return [good]
 """
+HOOK, STEP = "import factory\n@factory.hookimpl\n", "import factory\n@factory.step\n"
 
 
 @pytest.mark.parametrize(
@@ -35,11 +36,11 @@ def register_steps():
         ("import factory\n\n\nundefined\n", "4: NameError: name 'undefined' is not defined"),
         ("import factory\ndef f():\n    1 / 0\nf()\n", "3: ZeroDivisionError: division by zero"),
         ("import no_such_module_here\n", "1: ModuleNotFoundError: No module named 'no_such_module_here'"),
-        ("import factory\n@factory.hookimpl\ndef open_datset(uri): pass\n", " there is no hook 'open_datset'; did you mean 'open_dataset'?"),
-        ("import factory\n@factory.hookimpl\ndef open_dataset(url): pass\n", "PluginValidationError"),
-        ("import factory\n@factory.step\ndef f(record: int) -> int: ...\n", "step factory_plugins.odd.f: a step's first parameter"),
-        ("import factory\n@factory.step\ndef f(record: factory.Text, n=3) -> bool: ...\n", "option 'n' has no type annotation"),
-        ("import factory\n@factory.step\ndef f(record: 'factory.Txt') -> bool: ...\n", "has no attribute 'Txt'"),
+        (HOOK + "def open_datset(uri): pass\n", "there is no hook 'open_datset'; did you mean 'open_dataset'?"),
+        (HOOK + "def open_dataset(url): pass\n", "PluginValidationError"),
+        (STEP + "def f(record: int) -> int: ...\n", "step factory_plugins.odd.f: a step's first parameter"),
+        (STEP + "def f(record: factory.Text, n=3) -> bool: ...\n", "option 'n' has no type annotation"),
+        (STEP + "def f(record: 'factory.Txt') -> bool: ...\n", "has no attribute 'Txt'"),
         (GOOD.replace("[good]", "[len]"), "register_steps returned <built-in function len>"),
         (GOOD.replace("[good]", "[good, other]") + "@factory.step\ndef other(record: factory.Text) -> bool: ...\n"
          "other = type(good)(**{**vars(other), 'name': 'good'})\n", "two steps named 'good'"),

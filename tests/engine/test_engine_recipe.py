@@ -117,7 +117,7 @@ def test_what_is_no_recipe(project: Project, text: str, line: int, said: str) ->
 
 def test_a_recipe_that_is_not_there_or_cannot_be_read(project: Project) -> None:
     project.recipe("targets: {a: {from: b}}", "recipe.yaml")
-    with pytest.raises(InputError, match="did you mean 'recipe.yaml'"):
+    with pytest.raises(InputError, match=r"did you mean 'recipe\.yaml'"):
         read_recipe(project.root / "recpie.yaml")
     with pytest.raises(InputError, match="cannot be read"):
         read_recipe(project.root)

@@ -16,9 +16,6 @@ from factory import Drop, InputError, Piece, Row, Source, Text, digest, hash_fil
 
 from .messages import read_message
 
-# Raise it when a message reads as something else than before: a source's code counts in no fingerprint, the keys of
-# its pieces do.
-FORM = 1
 BUCKETS = 16  # pieces of a Maildir; a message's bucket is fixed by its name, so a new one touches one piece
 OPTIONS = {"quotes": ("remove", "keep"), "addresses": ("remove", "keep")}
 QUERY = re.compile(r"\?([a-z]+=[^?]*)$")
@@ -45,7 +42,7 @@ class Mail(Source):
         self.paths, self.options = paths, options
 
     def key(self, content: Any) -> str:
-        return digest([FORM, *self.options, content])
+        return digest([*self.options, content])
 
     def fields(self, data: bytes) -> dict[str, Any] | Drop:
         """A message's row, or why there is none."""
