@@ -15,7 +15,6 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-
 MOST_LISTED = 10  # names in a message; of more only the nearest are told
 
 
