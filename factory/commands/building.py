@@ -7,11 +7,10 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
-from ..engine.build import Result, load_project, run
+from ..engine.build import load_project, run
 from ..engine.forecast import Forecast, forecast
 from ..engine.plan import Plan, make_plan
 from ..engine.recipe import read_recipe
@@ -61,6 +60,7 @@ def build(
     What is stored already is not made again; a build that was killed goes on where it stopped.
     """
     from ..backends.progress import make_progress
+    from .summary import print_result, summary
 
     started = time.monotonic()
     plan = planned(store, recipe, targets, limit, overrides)
@@ -74,49 +74,10 @@ def build(
     finally:
         pm.unregister(progress)
     if as_json:
-        click.echo(json.dumps(_summary(result, time.monotonic() - started), ensure_ascii=False))
+        click.echo(json.dumps(summary(result, time.monotonic() - started), ensure_ascii=False))
     elif not quiet:
-        _print_result(result, time.monotonic() - started)
+        print_result(result, time.monotonic() - started)
     return Pending.exit_code if result.pending else 0
-
-
-def _summary(result: Result, seconds: float) -> dict[str, Any]:
-    targets = {}
-    for name, stage in result.plan.targets.items():
-        manifest = stage.manifest
-        targets[name] = {
-            "state": "complete" if manifest else "pending",
-            "type": manifest and manifest["type"],
-            "records": manifest and not stage.is_model and manifest["counts"]["out"],
-            "path": str(stage.folder / "model" if stage.is_model else stage.folder),
-            "fingerprint": stage.fingerprint,
-        }
-    return {
-        "recipe": result.plan.recipe.name,
-        "targets": targets,
-        "pending": result.pending,
-        "report": str(result.folder / "report.html"),
-        "seconds": round(seconds, 1),
-    }
-
-
-def _print_result(result: Result, seconds: float) -> None:
-    from ..commands.looking import metrics_of, print_metrics
-
-    for target, waits_for in result.pending.items():
-        click.echo(f"pending  {target}: {waits_for}")
-    for name, stage in result.plan.targets.items():
-        if stage.manifest and (rows := metrics_of(stage)):
-            click.echo(f"\n{name}")
-            print_metrics(rows)
-    folder = _short(result.folder)
-    click.echo(f"\nResults   {folder}/   ({', '.join(result.plan.targets)})")
-    click.echo(f"Report    {folder}/report.html")
-    click.echo(f"Took      {seconds:.1f} s")
-
-
-def _short(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 @click.command()

@@ -20,6 +20,7 @@ from .building import json_option, limit_option, planned, recipe_argument, set_o
 
 target_argument = click.argument("target")
 WIDTH = 100
+MOST_REASONS = 4
 
 
 def complete(plan: Plan, target: str) -> Stage:
@@ -96,12 +97,15 @@ def print_funnel(funnel: list[dict[str, Any]]) -> None:
     click.echo(f"{'step':{width}}  {'in':>9}  {'kept':>9}  {'dropped':>9}")
     for entry in funnel:
         lost = sum(entry["reasons"].values())
-        click.echo(f"{entry['step']:{width}}  {entry['in']:>9,}  {entry['out']:>9,}  {lost:>9,}{_reasons(entry)}")
+        line = f"{entry['step']:{width}}  {entry['in']:>9,}  {entry['out']:>9,}  {lost:>9,}   {reasons_of(entry)}"
+        click.echo(line.rstrip())
 
 
-def _reasons(entry: dict[str, Any]) -> str:
-    ranked = Counter(entry["reasons"]).most_common(4)
-    return "   " + ", ".join(f"{reason} {count:,}" for reason, count in ranked) if ranked else ""
+def reasons_of(entry: dict[str, Any]) -> str:
+    """The commonest reasons of one line of a funnel, with their counts."""
+    ranked = Counter(entry["reasons"]).most_common()
+    told = [f"{reason} {count:,}" for reason, count in ranked[:MOST_REASONS]]
+    return ", ".join(told) + (f", {len(ranked) - MOST_REASONS} more reasons" if len(ranked) > MOST_REASONS else "")
 
 
 def print_record(record: dict[str, Any]) -> None:
@@ -129,25 +133,6 @@ def _readable(value: Any) -> str:
 def _facts(details: dict[str, Any]) -> str:
     text = ", ".join(f"{name} {_readable(value)}" for name, value in details.items())
     return text if len(text) <= 2 * WIDTH else text[: 2 * WIDTH] + " …"
-
-
-def metrics_of(stage: Stage) -> list[dict[str, Any]]:
-    """The rows of a target of Metric records, else nothing."""
-    if stage.is_model or (stage.manifest or {}).get("type") != "Metric":
-        return []
-    return [dict(record) for record in stage.store.dataset(stage.fingerprint)]
-
-
-def print_metrics(rows: list[dict[str, Any]]) -> None:
-    """Metrics as a table: one line a metric, one column for each thing measured."""
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    things = list(dict.fromkeys(row["of"] for row in rows))
-    values = {(row["name"], row["of"]): row["value"] for row in rows}
-    width = max(len(name) for name in names)
-    click.echo("  " + " " * width + "".join(f"  {thing:>12}" for thing in things))
-    for name in names:
-        cells = (f"{values[name, thing]:>12,.4g}" if (name, thing) in values else " " * 12 for thing in things)
-        click.echo(f"  {name:{width}}" + "".join(f"  {cell}" for cell in cells))
 
 
 @click.command()

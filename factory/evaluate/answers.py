@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from factory import (
     Answer,
@@ -32,9 +34,9 @@ def answers(
     dataset: Dataset[Prompt],
     ctx: Context,
     models: dict[str, CausalLM],
-    n: int = 3,
-    max_tokens: int = 96,
-    temperature: float = 0.0,
+    n: Annotated[int, Field(ge=1)] = 3,
+    max_tokens: Annotated[int, Field(ge=1)] = 96,
+    temperature: Annotated[float, Field(ge=0)] = 0.0,
 ) -> Iterator[PromptCompletion]:
     """Let each model answer the same few prompts; one record for each prompt and model, the model in `meta.model`.
 
@@ -46,8 +48,8 @@ def answers(
 
     The answers also stand side by side in the build's report, with the completion that the record has, if it has one.
     """
-    if n < 1 or not models:
-        raise InputError(f"answers: n is {n} and models has {len(models)}; expected at least one of each")
+    if not models:
+        raise InputError("answers: models is empty; name at least one, as in {before: bundled:smollm2}")
     chosen = choose(dataset, n)
     records = []
     for record in dataset:

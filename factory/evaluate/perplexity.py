@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from factory import CausalLM, Context, Dataset, InputError, Metric, PromptCompletion, derive, step, text_of
 from factory.models.chat import encode_turns
@@ -31,7 +33,7 @@ def perplexity(
     dataset: Dataset[PromptCompletion],
     ctx: Context,
     models: dict[str, CausalLM],
-    max_length: int = 2048,
+    max_length: Annotated[int, Field(ge=2)] = 2048,
 ) -> Iterator[Metric]:
     """How well models foresee the completions: four metrics for each model, on equal records.
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 from factory import CausalLM, Context, Dataset, InputError, PromptCompletion, StepError, step
 from factory.models.loading import load_causal_lm, load_tokenizer
@@ -14,6 +17,9 @@ from .batches import encode_examples, split_validation
 if TYPE_CHECKING:
     from .loop import Plan, Run
 
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 # An adapter takes about ten times the rate of full fine-tuning; 2e-4 is that of QLoRA up to 13B (Dettmers et al. 2023,
 # table 9), 2e-5 that of Alpaca's full fine-tuning.
 LEARNING_RATES = {"lora": 2e-4, "qlora": 2e-4, "full": 2e-5}
@@ -26,20 +32,20 @@ def sft(
     base: CausalLM,
     method: Literal["lora", "qlora", "full"] = "lora",
     lora: LoraOptions = LoraOptions(),  # noqa: B008  (never changed)
-    epochs: float = 1,
-    max_steps: int | None = None,
-    learning_rate: float | None = None,
+    epochs: Positive = 1,
+    max_steps: Count | None = None,
+    learning_rate: Positive | None = None,
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine",
-    warmup: float = 0.05,
-    weight_decay: float = 0.0,
-    max_grad_norm: float = 1.0,
-    batch_size: int = 8,
-    accumulation: int = 1,
-    max_length: int = 1024,
-    validation: float = 0.1,
-    evaluations: int = 2,
-    early_stopping: int | None = None,
-    checkpoint_every: int = 50,
+    warmup: Share = 0.05,
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0,
+    max_grad_norm: Positive = 1.0,
+    batch_size: Count = 8,
+    accumulation: Count = 1,
+    max_length: Count = 1024,
+    validation: Share = 0.1,
+    evaluations: Count = 2,
+    early_stopping: Count | None = None,
+    checkpoint_every: Count = 50,
     gradient_checkpointing: bool | None = None,
 ) -> CausalLM:
     """Teach a model to answer prompts with their completions; the loss is on the completion's tokens only.
@@ -60,10 +66,9 @@ def sft(
     gradient_checkpointing  recompute activations to save memory; by default for qlora on a GPU
 
     Saves a folder that transformers (full) or peft (lora, qlora) loads, with tokenizer and chat template.
-    Raises InputError for options that cannot be, StepError when no record can be learned or the loss is not finite.
+    Raises InputError for options that do not go together, StepError when no record can be learned or the loss is not
+    finite.
     """
-    _check(epochs, max_steps, learning_rate, warmup, batch_size, accumulation, max_length, validation)
-    _check_counts(evaluations=evaluations, early_stopping=early_stopping, checkpoint_every=checkpoint_every)
     if early_stopping is not None and validation == 0:
         raise InputError("sft: early_stopping needs held-out records; give validation a share above 0")
     import torch
@@ -101,6 +106,16 @@ def sft(
     # full: float32 weights to update, even where a GPU computes in bfloat16 (by autocast)
     model = model.float() if method == "full" else add_lora(model, lora, ctx.rng("adapters").randrange(2**31 - 1))
     run = train(model, learned, held, plan, tokenizer.pad_token_id or 0, ctx)
+    _save(model, method, stored_as, ctx, root, earlier, tokenizer)
+    counts = {"records learned": len(learned), "held out": len(held), "dropped": len(dataset) - len(examples)}
+    ctx.report("Training", _table(base, method, model, plan, run, counts))
+    return CausalLM(uri=str(ctx.output), path=ctx.output)
+
+
+def _save(
+    model: Any, method: str, stored_as: Any, ctx: Context, root: Path | str, earlier: Path | None, tokenizer: Any
+) -> None:
+    """Write the folder afresh: a kill may have left half of one."""
     shutil.rmtree(ctx.output, ignore_errors=True)
     ctx.output.mkdir(parents=True)
     if method == "full":
@@ -109,35 +124,6 @@ def sft(
     else:
         save_lora(model, ctx.output, root, earlier)
     tokenizer.save_pretrained(ctx.output)
-    counts = {"records learned": len(learned), "held out": len(held), "dropped": len(dataset) - len(examples)}
-    ctx.report("Training", _table(base, method, model, plan, run, counts))
-    return CausalLM(uri=str(ctx.output), path=ctx.output)
-
-
-def _check(
-    epochs: float,
-    max_steps: int | None,
-    learning_rate: float | None,
-    warmup: float,
-    batch_size: int,
-    accumulation: int,
-    max_length: int,
-    validation: float,
-) -> None:
-    _check_counts(max_steps=max_steps, batch_size=batch_size, accumulation=accumulation, max_length=max_length)
-    if epochs <= 0:
-        raise InputError(f"sft: epochs is {epochs}; expected a number above 0")
-    if learning_rate is not None and learning_rate <= 0:
-        raise InputError(f"sft: learning_rate is {learning_rate}; expected a number above 0")
-    for name, share in (("warmup", warmup), ("validation", validation)):
-        if not 0 <= share < 1:
-            raise InputError(f"sft: {name} is {share}; expected a share from 0 to below 1")
-
-
-def _check_counts(**counts: int | None) -> None:
-    for name, value in counts.items():
-        if value is not None and value < 1:
-            raise InputError(f"sft: {name} is {value}; expected at least 1")
 
 
 def _table(base: CausalLM, method: str, model: Any, plan: Plan, run: Run, counts: dict[str, int]) -> str:

@@ -68,7 +68,7 @@ def test_the_plan_knows_how_many_calls() -> None:
 
 
 def test_nothing_to_ask_is_an_error(context: Context, records: Any, write_dataset: Any) -> None:
-    with pytest.raises(InputError, match="expected at least one of each"):
+    with pytest.raises(InputError, match="models is empty"):
         next(answers.function(write_dataset(records), context, {}))
 
 

@@ -79,7 +79,14 @@ def test_a_half_written_checkpoint_is_no_checkpoint(tmp_path: Path) -> None:
 def test_options_are_those_of_a_recipe() -> None:
     read = sft.options.model_validate({"base": "bundled:smollm2", "lora": {"r": 8}, "epochs": 1})
     assert (read.lora.r, read.lora.alpha, read.lora.dropout, read.lora.target_modules) == (8, 32, 0.05, "all-linear")
-    for wrong in ({"lora": {"rank": 8}}, {"lora": {"r": 0}}, {"method": "dora"}, {"epoch": 1}):
+    for wrong in (
+        {"lora": {"rank": 8}},
+        {"lora": {"r": 0}},
+        {"method": "dora"},
+        {"epoch": 1},
+        {"epochs": 0},
+        {"validation": 1},
+    ):
         with pytest.raises(ValidationError):
             sft.options.model_validate({"base": "bundled:smollm2", **wrong})
     assert sft.signature == "Dataset[PromptCompletion] → CausalLM"

@@ -27,11 +27,11 @@ import pytest
 
 HERE = Path(__file__).parent
 FACTORY = Path(sys.executable).with_name("factory")
-WORDS = (
+WORDS = (  # noqa: SIM905
     "amber basket candle desert engine forest garden harbour island jungle kettle lantern meadow needle orchard pepper "
     "quarry ribbon saddle temple umbrella valley window yellow zebra anchor bridge copper dragon ember falcon glacier "
     "hollow indigo jasper kernel linen marble nectar oyster paddle quiver raven silver timber velvet willow yonder"
-).split(" ")  # noqa: SIM905
+).split(" ")
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith(("OPENAI", "FACTORY"))},
     "NO_PROXY": "127.0.0.1",
@@ -262,17 +262,19 @@ class Project:
         raise AssertionError("the recipe has no name")
 
     def dropped(self, target: str) -> list[dict[str, Any]]:
-        """The dropped records of every stage of a target, as stored."""
-        found = []
-        for fingerprint, manifest in self.manifests().items():
-            if manifest["target"] == target:
-                for entry in manifest["shards"]:
-                    path = self.store / "artifacts" / fingerprint / entry["dropped_file"]
-                    found += [
-                        {**row, **{name: json.loads(row[name]) for name in ("details", "record", "meta")}}
-                        for row in pq.read_table(path).to_pylist()
-                    ]
-        return found
+        """The dropped records of every stage of a target as it is now, details, record and meta parsed."""
+        folder = (self.root / "build" / self.name / target).resolve()
+        found: list[dict[str, Any]] = []
+        while True:
+            manifest = json.loads((folder / "manifest.json").read_bytes())
+            if manifest["target"] != target:
+                return found
+            for entry in manifest["shards"]:
+                rows = pq.read_table(folder / entry["dropped_file"]).to_pylist()
+                found += [{**row, **{k: json.loads(row[k]) for k in ("details", "record", "meta")}} for row in rows]
+            if not manifest["inputs"]:
+                return found
+            folder = folder.parent / manifest["inputs"][0]
 
     def stores(self, pattern: str) -> bool:
         """Whether the store holds a file of this pattern."""

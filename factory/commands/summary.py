@@ -1,0 +1,91 @@
+"""What `factory build` prints when it is done: the funnel of the recipe, what its ends report, where things lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from ..engine.build import Result
+from ..engine.plan import Plan, Stage
+from .looking import reasons_of
+
+HEAD = ("target", "step", "in", "kept", "dropped")
+
+
+def summary(result: Result, seconds: float) -> dict[str, Any]:
+    """For `--json`: state, type, number of records and path of every target."""
+    targets = {}
+    for name, stage in result.plan.targets.items():
+        manifest = stage.manifest
+        targets[name] = {
+            "state": "complete" if manifest else "pending",
+            "type": manifest and manifest["type"],
+            "records": manifest and not stage.is_model and manifest["counts"]["out"],
+            "path": str(stage.folder / "model" if stage.is_model else stage.folder),
+            "fingerprint": stage.fingerprint,
+        }
+    return {
+        "recipe": result.plan.recipe.name,
+        "targets": targets,
+        "pending": result.pending,
+        "report": str(result.folder / "report.html"),
+        "seconds": round(seconds, 1),
+    }
+
+
+def print_result(result: Result, seconds: float) -> None:
+    """The same for people."""
+    plan = result.plan
+    print_funnels(plan)
+    for stage in ends(plan):
+        for section in sections(stage):
+            click.echo(f"\n{stage.target}: {section['title']}\n\n{section['body'].strip()}")
+    for target, waits_for in result.pending.items():
+        click.echo(f"\npending: {target}: {waits_for}")
+    folder = short(result.folder)
+    click.echo(f"\nresults   {folder}/{{{','.join(plan.targets)}}}")
+    click.echo(f"report    {folder}/report.html")
+    click.echo(f"took      {seconds:.1f} s")
+
+
+def print_funnels(plan: Plan) -> None:
+    """Every step of the plan that read, dropped or made something: in, kept, dropped by reason."""
+    rows = []
+    for stage in plan.stages:
+        for entry in (stage.manifest or {"funnel": []})["funnel"]:
+            lost = sum(entry["reasons"].values())
+            if lost or entry["made"] or entry["step"] == "read":
+                counts = (f"{entry['in']:,}", f"{entry['out']:,}", f"{lost:,}")
+                rows.append((stage.target, entry["step"], *counts, reasons_of(entry)))
+    if not rows:
+        return
+    widths = [max(len(row[at]) for row in [HEAD, *rows]) for at in range(len(HEAD))]
+    click.echo()
+    last = ""
+    for row in [(*HEAD, ""), *rows]:
+        name = row[0] if row[0] != last else ""
+        last = row[0]
+        numbers = "  ".join(f"{row[at]:>{widths[at]}}" for at in (2, 3, 4))
+        click.echo(f"{name:{widths[0]}}  {row[1]:{widths[1]}}  {numbers}  {row[5]}".rstrip())
+
+
+def ends(plan: Plan) -> list[Stage]:
+    """The targets nothing else is made from: what the recipe is for."""
+    used = {one.target for stage in plan.stages for one in stage.inputs if one.target != stage.target}
+    used |= {value.target for stage in plan.stages for value in stage.references.values() if isinstance(value, Stage)}
+    return [stage for name, stage in plan.targets.items() if name not in used and stage.manifest is not None]
+
+
+def sections(stage: Stage) -> list[dict[str, str]]:
+    """What a stage reported in words (pictures are for the page)."""
+    path = stage.folder / "sections.json"
+    found: list[dict[str, str]] = orjson.loads(path.read_bytes()) if path.exists() else []
+    return [section for section in found if not section["body"].lstrip().startswith("<svg")]
+
+
+def short(path: Path) -> str:
+    """A path relative to where the reader stands, if it lies below."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
