@@ -64,7 +64,7 @@ def steps(name: str | None, as_json: bool) -> None:
             click.echo(json.dumps({step.name: _described(step) for step in known.values()}, ensure_ascii=False))
             return
         width = max(map(len, known))
-        for step in sorted(known.values(), key=lambda step: (step.module.split(".")[1], step.name)):
+        for step in sorted(known.values(), key=lambda step: (step.module.split(".")[:2], step.name)):
             click.echo(f"{step.name:{width}}  {step.kind.value:13}  {step.summary}")
         return
     if name not in known:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from ..engine.build import load_project
+from ..engine.build import load_project, task_keys
 from ..engine.forgotten import FILE, remember
-from ..engine.lineage import Touched, descendants, read_again, resolve_id
+from ..engine.lineage import Touched, descendants, mentioned, read_again, resolve_id
 from ..engine.lineage import trace as trace_record
 from ..engine.plan import Plan, make_plan
 from ..engine.recipe import read_recipe
@@ -39,7 +39,7 @@ def forget(store: Path | None, recipe: Path, record_id: str, yes: bool, as_json:
     source_id = read_again(plan, place)
     if source_id is None:
         raise InputError(f"no source of {recipe} has a record at '{place}'")
-    touched = descendants(plan, source_id, place)
+    touched = descendants(plan.store, source_id, place)
     rows = [_row(one) for one in touched]
     if as_json:
         if not yes:
@@ -49,10 +49,12 @@ def forget(store: Path | None, recipe: Path, record_id: str, yes: bool, as_json:
         for row in rows:
             what = "model" if row["model"] else f"{row['kept']:,} kept, {row['dropped']:,} dropped"
             click.echo(f"  {row['target']:16} {row['stage']:40} {what:28} {row['fingerprint']}")
-        if not yes:
-            click.confirm(f"\nRemove these {len(rows)} artifacts and never read the record again?", abort=True)
+        question = f"\nRemove these {len(rows)} artifacts and never read the record again?"
+        if not yes and not click.confirm(question):
+            click.echo("nothing is removed")
+            return
     remember(source_id, place)
-    responses = _remove(plan.store, touched, source_id)
+    responses = _remove(plan.store, touched, {source_id, place})
     if as_json:
         summary = {"id": source_id, "place": place, "artifacts": rows, "responses": responses}
         click.echo(json.dumps(summary, ensure_ascii=False))
@@ -80,34 +82,42 @@ def _place(plan: Plan, record_id: str) -> str:
 
 
 def _row(touched: Touched) -> dict[str, object]:
-    stage = touched.stage
     counts = {"kept": len(touched.kept), "dropped": len(touched.dropped), "model": touched.model}
-    return {"target": stage.target, "stage": stage.label, "fingerprint": stage.fingerprint, **counts}
+    target = touched.manifest["target"]
+    return {"target": target, "stage": touched.label, "fingerprint": touched.fingerprint, **counts}
 
 
-def _remove(store: Store, touched: list[Touched], source_id: str) -> int:
-    """Remove artifacts and the tasks and memos behind them; the manifest goes first, so nothing half-removed counts."""
-    about = {source_id}
+def _remove(store: Store, touched: list[Touched], names: set[str]) -> int:
+    """Remove artifacts and the tasks and memos behind them, also of builds that were killed.
+
+    The manifest goes first, so nothing half-removed counts. Returns how many model responses went.
+    """
+    made = names.union(*(one.kept | one.dropped for one in touched))
     for one in touched:
-        manifest = one.stage.manifest or {"shards": [], "memos": []}
-        about |= one.kept | one.dropped
-        (one.stage.folder / "manifest.json").unlink(missing_ok=True)
-        for entry in manifest["shards"]:
-            if (task := entry.get("task")) and one.lies_in(entry):
-                stem = store.task(task)
-                for ending in (".json", ".parquet", ".dropped.parquet"):
-                    stem.with_suffix(ending).unlink(missing_ok=True)
-        for memo in manifest["memos"]:
+        for memo in one.manifest["memos"]:
             store.memo(memo).unlink(missing_ok=True)
-        shutil.rmtree(one.stage.folder, ignore_errors=True)
-        shutil.rmtree(store.work(one.stage.fingerprint), ignore_errors=True)
+        _remove_artifact(store, one.fingerprint)
+    for folder in (store.root / "artifacts").glob("*"):
+        if store.manifest(folder.name) is None and any(mentioned(path, made) for path in folder.glob("*.parquet")):
+            _remove_artifact(store, folder.name)
+    tasks = (store.root / "tasks").glob("*/*.parquet")
+    for key in {path.name.partition(".")[0] for path in tasks if mentioned(path, made)}:
+        for ending in (".json", ".parquet", ".dropped.parquet"):
+            store.task(key).with_suffix(ending).unlink(missing_ok=True)
     if not store.responses.exists():
         return 0
     responses = Responses(store.responses)
     try:
-        return responses.forget(about)
+        return responses.forget(made)
     finally:
         responses.close()
+
+
+def _remove_artifact(store: Store, fingerprint: str) -> None:
+    folder = store.artifact(fingerprint)
+    (folder / "manifest.json").unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(store.work(fingerprint), ignore_errors=True)
 
 
 @click.command()
@@ -141,6 +151,7 @@ def gc(store: Path | None, dry_run: bool, as_json: bool) -> None:
 def _reached(store: Store, recipes: list[Path]) -> tuple[set[str], set[str], set[str]]:
     """Fingerprints, task keys and memo keys that the recipes reach. A recipe with mistakes stops the collection."""
     artifacts: set[str] = set()
+    tasks: set[str] = set()
     for path in recipes:
         try:
             plan = make_plan(read_recipe(path), store)
@@ -149,7 +160,7 @@ def _reached(store: Store, recipes: list[Path]) -> tuple[set[str], set[str], set
                 continue  # some other YAML file
             raise InputError(f"{error}\nnothing was removed: mend this recipe, or move it away") from error
         artifacts |= {stage.fingerprint for stage in plan.stages}
-    tasks: set[str] = set()
+        tasks |= {key for stage in plan.stages if stage.manifest is None for key in task_keys(stage)}
     memos: set[str] = set()
     for fingerprint in artifacts:
         manifest = store.manifest(fingerprint) or {"shards": [], "memos": []}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from ..errors import FactoryError, InputError, Pending
+from ..errors import FactoryError, InputError, Pending, StepError
 from ..plugins import load_plugins, open_uri, pm, unload_files
 from .account import merge_funnels
 from .dataset import Dataset, Shard
@@ -158,9 +158,11 @@ def reading(stage: Stage) -> list[tuple[list[Any], dict[str, Any]]]:
 
 
 def task_keys(stage: Stage) -> list[str]:
-    """Keys of the tasks of a per-shard stage with one complete input, or with a source."""
+    """Keys of a stage's tasks, where they are known before it runs: per shard, of a source or one complete input."""
     if stage.source is not None:
         return [digest([stage.task_identity, *known], 12) for known, _ in reading(stage)]
+    if not stage.per_shard or len(stage.inputs) != 1 or stage.inputs[0].manifest is None:
+        return []
     shards = stage.store.dataset(stage.inputs[0].fingerprint).shards
     return [digest([stage.task_identity, shard.key], 12) for shard in shards]
 
@@ -179,12 +181,16 @@ class Runner:
             pm.hook.after_stage(stage=stage, manifest=manifest, cached=True)
             return
         whose = f"recipe {self.plan.recipe.name}, target {stage.target}"
-        with self.store.lock(stage.fingerprint, whose):
+        with self.store.lock(stage.fingerprint, whose) as self.lock:
             manifest = stage.manifest  # the build waited for may have made it
             cached = manifest is not None
             started = time.monotonic()
             if manifest is None:
-                manifest = self.make(stage)
+                try:
+                    manifest = self.make(stage)
+                except BrokenExecutor:
+                    said = "a worker process died; when memory is short, the system ends it"
+                    raise StepError(f"{stage.target}: {stage.label}: {said}; try fewer workers") from None
                 self.note_time(stage, time.monotonic() - started)
         pm.hook.after_stage(stage=stage, manifest=manifest, cached=cached)
 
@@ -250,7 +256,7 @@ class Runner:
                 pm.hook.after_task(stage=stage, done=details[0], total=details[1], counts={})
 
         if stage.own_process:
-            return run_in_child(job, self.setup, self.executor, tell)
+            return run_in_child(job, self.setup, self.executor, tell, self.lock)
         return run_job(job, tell, self.submit)
 
     def takes(self, stage: Stage) -> str:

@@ -36,10 +36,9 @@ def _of(stage: Stage) -> Forecast:
         row.records = None if stage.is_model else manifest["counts"]["out"]
         return row
     ready = all(one.manifest is not None for one in stage.inputs)
-    if stage.source is not None or (ready and stage.per_shard and len(stage.inputs) == 1):
-        keys = task_keys(stage)
-        row.tasks = len(keys)
-        row.tasks_stored = sum(stage.store.task(key).with_suffix(".json").exists() for key in keys)
+    keys = task_keys(stage)
+    row.tasks = len(keys)
+    row.tasks_stored = sum(stage.store.task(key).with_suffix(".json").exists() for key in keys)
     work = stage.store.work(stage.fingerprint)
     if row.tasks_stored or (work.is_dir() and any(work.iterdir())):
         row.state = "resumes"

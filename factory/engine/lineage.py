@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 from .plan import Plan, Stage
 from .schema import decode
 from .source import enter
+from .store import Store
 
 
 @dataclass
@@ -27,17 +30,18 @@ class Step:
 
 @dataclass
 class Touched:
-    """A stage that holds something made from a record: how many kept and dropped records, or a model."""
+    """An artifact that holds something made from a record: kept and dropped records, or a model."""
 
-    stage: Stage
+    fingerprint: str
+    manifest: dict[str, Any]
     kept: set[str] = field(default_factory=set)
     dropped: set[str] = field(default_factory=set)
     model: bool = False
 
-    def lies_in(self, entry: dict[str, Any]) -> bool:
-        """Whether a shard of the stage, or the dropped records beside it, hold one of them."""
-        found = {entry["file"]: self.kept, entry["dropped_file"]: self.dropped}
-        return any(name and ids & _ids(self.stage.folder / name) for name, ids in found.items())
+    @property
+    def label(self) -> str:
+        steps = [call["step"] for call in self.manifest["steps"]]
+        return " → ".join(["read", *steps] if self.manifest["source"] else steps or ["gather"])
 
 
 def trace(stage: Stage, record_id: str) -> Iterator[Step]:
@@ -96,51 +100,41 @@ def resolve_id(stage: Stage, prefix: str) -> list[str]:
     return list(dict.fromkeys(found))[:10]
 
 
-def descendants(plan: Plan, record_id: str, place: str) -> list[Touched]:
-    """Every complete stage that holds the record read at `place` or something made from it, models included."""
+def descendants(store: Store, record_id: str, place: str) -> list[Touched]:
+    """Every complete artifact that holds the record read at `place` or something made from it, models included.
+
+    It does not matter which recipe, options or limit made it: ids say what comes from what.
+    """
+    manifests = {path.name: store.manifest(path.name) for path in sorted((store.root / "artifacts").glob("*"))}
+    known = {name: manifest for name, manifest in manifests.items() if manifest is not None}
+    needs = {name: [*manifest["inputs"], *manifest["references"].values()] for name, manifest in known.items()}
     touched: dict[str, Touched] = {}
-    for stage in plan.stages:
-        if stage.manifest is None:
-            continue
-        above = {record_id, place} if stage.source is not None else set()
-        for one in stage.inputs:
-            if one.fingerprint in touched:
-                above |= touched[one.fingerprint].kept
-        taught = any(
-            isinstance(value, Stage)
-            and value.fingerprint in touched
-            and (value.is_model or touched[value.fingerprint].kept)
-            for value in stage.references.values()
-        )
-        mine = Touched(stage, model=stage.is_model and (bool(above & _all_inputs(stage)) or taught))
-        if not stage.is_model:
-            _made_from(stage, above, mine)
-            if taught and not (mine.kept or mine.dropped):
-                mine.kept |= {row for entry in stage.manifest["shards"] for row in _ids(stage.folder / entry["file"])}
+    made = {record_id, place}
+    for name in TopologicalSorter(needs).static_order():
+        if name not in known:
+            continue  # a model from outside, or what is collected already
+        mine = Touched(name, known[name])
+        shards, folder = mine.manifest["shards"], store.artifact(name)
+        taught = any(one in touched for one in mine.manifest["references"].values())
+        if (folder / "model").is_dir():
+            inputs = [store.artifact(one) / entry["file"] for one in mine.manifest["inputs"] if one in known
+                      for entry in known[one]["shards"] if entry["file"]]  # fmt: skip
+            upstream = any(one in touched and touched[one].model for one in mine.manifest["inputs"])
+            mine.model = taught or upstream or any(mentioned(path, made) for path in inputs)
+        else:
+            mine.kept = {row for entry in shards for row in mentioned(folder / entry["file"], made, everything=taught)}
+        mine.dropped = {row for entry in shards for row in mentioned(folder / entry["dropped_file"], made)}
         if mine.kept or mine.dropped or mine.model:
-            touched[stage.fingerprint] = mine
+            touched[name] = mine
+            made |= mine.kept
     return list(touched.values())
 
 
-def _all_inputs(stage: Stage) -> set[str]:
-    ids: set[str] = set()
-    for one in stage.inputs:
-        for entry in (one.manifest or {"shards": []})["shards"]:
-            if entry["file"]:
-                ids |= _ids(one.folder / entry["file"])
-    return ids
-
-
-def _made_from(stage: Stage, above: set[str], mine: Touched) -> None:
-    """Records of a stage whose id or parent is in `above`."""
-    for entry in (stage.manifest or {"shards": []})["shards"]:
-        for name, found in ((entry["file"], mine.kept), (entry["dropped_file"], mine.dropped)):
-            table = pq.read_table(stage.folder / name, columns=["id", "parents"])
-            for row_id, parents in zip(
-                table.column("id").to_pylist(), table.column("parents").to_pylist(), strict=True
-            ):
-                if row_id in above or above.intersection(parents):
-                    found.add(row_id)
+def mentioned(path: Path, names: set[str], everything: bool = False) -> set[str]:
+    """Ids of the records in a file whose id or whose parent is among `names`; of all of them with `everything`."""
+    table = pq.read_table(path, columns=["id", "parents"])
+    rows = zip(table.column("id").to_pylist(), table.column("parents").to_pylist(), strict=True)
+    return {row for row, parents in rows if everything or row in names or not names.isdisjoint(parents)}
 
 
 def read_again(plan: Plan, place: str) -> str | None:

@@ -24,11 +24,12 @@ from .work import Setup, remote
 LOG_LINES = 12  # of the child's own output, quoted when it dies without a word
 
 
-def run_in_child(job: Job, setup: Setup, executor: str, tell: Tell) -> Outcome:
+def run_in_child(job: Job, setup: Setup, executor: str, tell: Tell, lock: int) -> Outcome:
     """Run a job in a fresh Python process and pass on its news.
 
-    One socket carries everything; when this process dies the child reads its end and exits. Raises what the job
-    raised, or StepError with the end of the log when the child died without a word.
+    One socket carries everything; when this process dies the child reads its end and exits. Until it has, it holds
+    the stage's lock (a descriptor), so that the next build does not write beside it. Raises what the job raised, or
+    StepError with the end of the log when the child died without a word.
     """
     log = job.store.work(job.fingerprint) / "log.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +41,7 @@ def run_in_child(job: Job, setup: Setup, executor: str, tell: Tell) -> Outcome:
     with log.open("ab") as output:
         child = subprocess.Popen(
             [sys.executable, "-m", "factory.engine.process", str(there.fileno())],
-            pass_fds=(there.fileno(),),
+            pass_fds=(there.fileno(), lock),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -48,8 +49,9 @@ def run_in_child(job: Job, setup: Setup, executor: str, tell: Tell) -> Outcome:
         )
     there.close()
     try:
-        here.send((setup, executor))
-        here.send_bytes(pickle.dumps(job))
+        with contextlib.suppress(BrokenPipeError):  # it died; then there is nothing to hear either
+            here.send((setup, executor))
+            here.send_bytes(pickle.dumps(job))
         return _listen(here, tell, job, log)
     finally:
         here.close()

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from .model import Answer, Model, Request, Session
 # Requests drawn from a step before it gets the first answer. One number for every model, for fresh and resumed runs:
 # a step may drop records while it draws, and sees draws and answers in an order that must not depend on what is stored.
 AHEAD = 1024
+LAST_ANSWERS = 60.0  # seconds that answers may take which nobody waits for any more
 
 
 class Responses:
@@ -96,12 +97,18 @@ class Asking:
         """
         line = _Line(self, model)
         pending: deque[tuple[Request, Future[Answer]]] = deque()
-        for request in requests:
-            pending.append((request, line.submit(request)))
-            while len(pending) >= max(1, AHEAD if ahead is None else ahead):
+        try:
+            for request in requests:
+                pending.append((request, line.submit(request)))
+                while len(pending) >= max(1, AHEAD if ahead is None else ahead):
+                    yield self._take(line, pending)
+            while pending:
                 yield self._take(line, pending)
-        while pending:
-            yield self._take(line, pending)
+        except GeneratorExit:
+            # The step has enough, but an API is still answering. That is paid for, and asked when `count` is raised.
+            if ahead is not None and line.open and line.open.batch == 1:
+                wait([future for _, future in pending], LAST_ANSWERS)
+            raise
 
     def _take(self, line: _Line, pending: deque[tuple[Request, Future[Answer]]]) -> Answer:
         request, future = pending.popleft()

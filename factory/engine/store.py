@@ -108,8 +108,11 @@ class Store:
                     yield {**row, **{k: orjson.loads(row[k]) for k in ("details", "record", "meta")}}
 
     @contextlib.contextmanager
-    def lock(self, name: str, whose: str) -> Iterator[None]:
-        """Hold an OS file lock, which ends with the process; wait, and say for whom, when another holds it."""
+    def lock(self, name: str, whose: str) -> Iterator[int]:
+        """Hold an OS file lock; wait, and say for whom, when another holds it.
+
+        It ends with the process, and with the last child that inherited its descriptor, which is what this yields.
+        """
         path = self.root / "locks" / f"{name}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
@@ -122,7 +125,7 @@ class Store:
             file.truncate(0)
             file.write(f"{whose} (process {os.getpid()})".encode())
             file.flush()
-            yield
+            yield file.fileno()
 
 
 def temporary(path: Path) -> Path:

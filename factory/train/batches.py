@@ -78,7 +78,8 @@ class LengthGrouped:
     """The order of one epoch: shuffled, then sorted by length within pools of batches, then the batches shuffled.
 
     It depends on seed and epoch alone, never on a global generator, so a resumed run sees the batches it would have
-    seen. On instructions of 50 to 500 tokens at batch size 8 the padding falls from about half of all tokens to 2 %.
+    seen. Of 50 to 500 tokens (exponential, mean 160) at batch size 8 the padding falls from half of all positions to
+    8 % (100 records) or 4 % (5,000).
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:

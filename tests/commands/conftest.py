@@ -69,8 +69,8 @@ class Lab:
         return {str(p.relative_to(self.root)) for p in self.root.rglob("*") if "plugins" not in p.parts and p.is_file()}
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which every target of the recipe is built. Only copies of it are used."""
     import factory
 
@@ -84,9 +84,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (root / "data" / f"{number}.jsonl").write_text(rows)
     load_plugins()
     factory.build(root / "lab.yaml")
-    yield root
     unload_files()
     enter_project(before)
+    return root
 
 
 @pytest.fixture
@@ -104,5 +104,7 @@ def lab(
         out, err = capsys.readouterr()
         return Said(ended.value.code, out, err)  # type: ignore[arg-type]
 
+    before = project_root()
     yield Lab(shutil.copytree(built, tmp_path / "lab", symlinks=True), run)
     unload_files()
+    enter_project(before)

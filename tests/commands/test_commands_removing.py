@@ -35,25 +35,19 @@ def test_a_forgotten_record_is_gone_from_every_artifact_and_never_read_again(lab
     assert everywhere(lab, "EF")
     said = lab("forget", "lab.yaml", PLACE, "--yes", "--json")
     assert said.code == 0
-    assert [(row["target"], row["model"]) for row in said.json["artifacts"]] == [
-        ("texts", False),
-        ("once", False),
-        ("pairs", False),
-        ("counted", False),
-        ("model", True),
-    ]
+    rows = said.json["artifacts"]
+    assert [row["target"] for row in rows[:3]] == ["texts", "once", "pairs"]
+    assert {row["target"]: row["model"] for row in rows[3:]} == {"counted": False, "model": True}
+    assert (rows[0]["stage"], rows[0]["kept"]) == ("read → halves → shout → short → halves", 4)
     assert said.json["responses"] == 4, "answers about AB, CD, EF and GH"
     left = [path for path in everywhere(lab, "EF") if "report.html" not in path]
     assert left == []
     forgotten = (lab.root / "forgotten.jsonl").read_text()
     assert json.loads(forgotten) == {"id": said.json["id"], "place": PLACE}
-    said = lab("build", "lab.yaml", "--json")
+    said = lab("build", "lab.yaml", "once", "--json")
     assert said.json["targets"]["texts"]["records"] == 4
     assert everywhere(lab, "EF") == []
-    (read,) = [
-        row
-        for row in lab("show", "lab.yaml", "texts", "--json", "--reason", "forgotten").json["sample"]
-    ]
+    (read,) = lab("show", "lab.yaml", "texts", "--json", "--reason", "forgotten").json["sample"]
     assert (read["id"], read["parents"], read["record"]) == (json.loads(forgotten)["id"], [PLACE], {})
     assert (lab.root / "data" / "0.jsonl").read_text().startswith('{"text": "abcdefgh"}'), "the file is yours"
 
@@ -64,7 +58,7 @@ def test_other_shards_are_not_made_again(lab: Lab) -> None:
     assert (rows["texts"]["tasks"], rows["texts"]["tasks_stored"]) == (2, 1)
     base = sqlite3.connect(lab.root / ".factory" / "responses.sqlite")
     before = base.execute("SELECT count(*) FROM responses").fetchone()[0]
-    assert before == 1 or before == 2
+    assert before == 2, "the answers about what comes from the other row"
     base.close()
 
 
@@ -74,7 +68,7 @@ def test_forgetting_by_id_asks_first(lab: Lab, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda *_: "n")
     said = lab("forget", "lab.yaml", row["id"])
     assert "data/0.jsonl#2" in said.out
-    assert said.code in (0, 130)
+    assert (said.code, said.lines[-1]) == (0, "nothing is removed")
     assert lab.files() == before
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda *_: "y")
     said = lab("forget", "lab.yaml", row["id"])
@@ -90,7 +84,16 @@ def test_what_another_recipe_or_an_older_option_made_of_it_goes_too(lab: Lab) ->
     assert lab("build", "lab.yaml", "texts", "--limit", "1", "--quiet").code == 0
     assert lab("forget", "lab.yaml", PLACE, "--yes").code == 0
     assert [path for path in everywhere(lab, "EF") if "report.html" not in path] == []
-    assert everywhere(lab, "abcdefgh") == []
+    assert [path for path in everywhere(lab, "abcdefgh") if "report.html" not in path] == []
+
+
+def test_what_a_killed_build_left_of_it_goes_too(lab: Lab) -> None:
+    assert lab("build", "lab.yaml", "texts", "--set", "texts.short.n=5", "--quiet").code == 0
+    for path in (lab.root / ".factory" / "artifacts").glob("*/manifest.json"):
+        if '"n": 5' in path.read_text():
+            path.unlink()
+    assert lab("forget", "lab.yaml", PLACE, "--yes").code == 0
+    assert [path for path in everywhere(lab, "EF") if "report.html" not in path] == []
 
 
 @pytest.mark.parametrize(
@@ -163,7 +166,9 @@ def test_gc_stops_at_a_recipe_with_mistakes_and_passes_other_yaml(lab: Lab) -> N
 
 
 def test_gc_keeps_what_an_unfinished_build_goes_on_from(lab: Lab) -> None:
-    manifest = next(Path(p) for p in (lab.root / ".factory" / "artifacts").glob("*/manifest.json") if '"texts"' in p.read_text())
+    manifest = next(
+        Path(p) for p in (lab.root / ".factory" / "artifacts").glob("*/manifest.json") if '"texts"' in p.read_text()
+    )
     manifest.unlink()
     lab("gc")
     rows = lab("plan", "lab.yaml", "--json").json

@@ -214,17 +214,18 @@ def test_one_file_more_among_a_hundred_is_one_task_a_stage(project: Project) -> 
 
 
 def test_a_row_more_asks_the_model_only_what_it_was_not_asked(project: Project) -> None:
-    project.lines("a.jsonl", "one", "two", "two")
+    project.lines("a.jsonl", "one", "two", "two", "unanswerable")
     project.recipe("targets: {pairs: {from: a.jsonl, steps: [ask_toy: {model: 'toy:a', n: 2}]}}")
-    assert project.build().asked == {"pairs": (4, 2)}
-    assert sorted(project.read("asked.txt")) == ["one", "one", "two", "two"], (
-        "an equal prompt with an equal index is one"
-    )
-    assert len(project.records("pairs")) == 6
+    assert project.build().asked == {"pairs": (6, 2)}, "an equal prompt with an equal index is asked once"
+    assert sorted(project.read("asked.txt")) == ["one", "one", "two", "two", "unanswerable", "unanswerable"]
+    assert [record["prompt"][0]["content"] for record in project.records("pairs")] == ["one"] * 2 + ["two"] * 4
+    (failed,) = project.dropped("pairs")
+    assert (failed["reason"], failed["details"]) == ("no answer", {"error": "no idea"})
+    assert (project.root / "closed.txt").exists()
     project.lines("a.jsonl", "zero", "one", "two", "two")
     project.recipe("targets: {pairs: {from: a.jsonl, steps: [ask_toy: {model: 'toy:a', n: 3}]}}")
     assert project.build().asked == {"pairs": (5, 7)}
-    assert project.read("asked.txt")[4:] == ["zero", "zero", "zero", "one", "two"]
+    assert project.read("asked.txt")[6:] == ["zero", "zero", "zero", "one", "two"]
 
 
 def test_two_projects_of_one_process_with_a_plugin_file_of_one_name(new_project: Callable[[], Project]) -> None:

@@ -69,7 +69,7 @@ def written(project: Project, corpus: list[list[str]], chains: list[list[str]], 
 
 # Each example is three builds, and shrinking one would take minutes: a failing example is small as it is.
 tiny = settings(
-    max_examples=14, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+    max_examples=9, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -107,3 +108,15 @@ def test_what_no_plugin_knows_is_said() -> None:
         open_uri("executor", "cloud:9")
     with pytest.raises(PluginError, match="did you mean 'normalize'"):
         get_step("normalise")
+
+
+def test_one_file_is_one_plugin_whether_its_path_is_relative_or_absolute(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.root.parent)
+    for recipe in (Path(project.root.name) / "r.yaml", project.root / "r.yaml"):
+        load_project(recipe)
+        load_plugins(recipe.parent / "plugins")
+        names = [name for name, _ in pm.list_name_plugin() if name.endswith("toy.py")]
+        assert names == [str(project.root.resolve() / "plugins" / "toy.py")]
+    all_steps()

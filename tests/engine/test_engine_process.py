@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import pickle
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from factory import CausalLM, InputError, PluginError, StepError
+import factory
+from factory import CausalLM, Context, InputError, PluginError, StepError
+from factory.plugins import pm
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -188,13 +193,56 @@ def test_a_stream_that_raises_names_the_record_it_had_last(faulty: Project) -> N
         faulty.build()
 
 
-def test_a_model_asked_in_a_process_of_its_own(project: Project) -> None:
-    project.lines("a.jsonl", "one", "unanswerable", "two")
-    project.recipe("targets: {pairs: {from: a.jsonl, steps: [ask_toy: {model: 'toy:a'}]}}")
-    ran = project.build()
-    assert ran.asked == {"pairs": (3, 0)}
-    assert [record["prompt"][0]["content"] for record in project.records("pairs")] == ["one", "two"]
-    assert [(row["reason"], row["details"]) for row in project.dropped("pairs")] == [
-        ("no answer", {"error": "no idea"})
-    ]
-    assert (project.root / "closed.txt").exists()
+def test_drops_travel_by_path_and_tasks_stay_small(project: Project) -> None:
+    sizes: list[int] = []
+
+    class Measuring(ThreadPoolExecutor):
+        def submit(self, function: Any, /, *args: Any, **more: Any) -> Future[Any]:
+            sizes.append(len(pickle.dumps((function, args, more))))
+            return super().submit(function, *args, **more)
+
+    class Plugin:
+        @factory.hookimpl
+        def open_executor(self, uri: str) -> Any:
+            return Measuring(1) if uri == "measuring" else None
+
+    project.lines("a.jsonl", *["same"] * 2000)
+    project.recipe("targets: {once: {from: a.jsonl, steps: [one_of_each]}}")
+    pm.register(plugin := Plugin())
+    try:
+        project.build(executor="measuring")
+    finally:
+        pm.unregister(plugin)
+    assert len(project.dropped("once")) == 1999
+    assert max(sizes) < 5000, "bytes; pickled into its task, the drops were 40 a record"
+
+
+def test_draws_depend_on_seed_step_and_key_alone(project: Project) -> None:
+    def draws(seed: int, step: str, *key: Any) -> float:
+        return Context(step, seed, 2, Path(), Path(), None).rng(*key).random()  # type: ignore[arg-type]
+
+    assert draws(1, "a", "id", 3) == draws(1, "a", "id", 3)
+    assert len({draws(1, "a", "x"), draws(2, "a", "x"), draws(1, "b", "x"), draws(1, "a", "y"), draws(1, "a")}) == 5
+    project.lines("a.jsonl", "first", "second")
+    project.recipe("targets: {t: {from: a.jsonl, steps: [dice]}}")
+    project.write("plugins/dice.py", DICE)
+    project.build()
+    before = {record["text"]: record["meta"]["throw"] for record in project.records("t")}
+    project.lines("a.jsonl", "first", "second", "third")
+    project.build()
+    after = {record["text"]: record["meta"]["throw"] for record in project.records("t")}
+    assert before.items() < after.items(), "a row more changes no other draw"
+
+
+DICE = """
+import factory
+from factory import Context, Text
+
+@factory.step
+def dice(record: Text, ctx: Context) -> Text:
+    return {**record, "throw": ctx.rng(record["id"]).randint(1, 6)}
+
+@factory.hookimpl
+def register_steps():
+    return [dice]
+"""

@@ -60,6 +60,7 @@ class Answering(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.mutex = threading.Lock()
         self.calls: list[Call] = []
+        self.latency = (0.01, 0.06)  # seconds
         self.write: Callable[[str, random.Random], str] = plausible
 
     @property
@@ -100,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
         call = self.server.begin(body, prompt)
         try:
             rng = random.Random(call.body)
-            time.sleep(rng.uniform(0.01, 0.06))  # the latency under test
+            time.sleep(rng.uniform(*self.server.latency))  # what is under test
             choice = {"message": {"role": "assistant", "content": self.server.write(prompt, rng)}}
             said = json.dumps({"choices": [{**choice, "finish_reason": "stop"}]}).encode()
             self.send_response(200)
@@ -194,6 +195,16 @@ class Run:
             return []
 
 
+@contextlib.contextmanager
+def as_on_a_terminal() -> Iterator[None]:
+    """Processes started here hear Ctrl-C, also when the tests run in the background, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class Project:
     """A project folder and the commands run in it."""
 
@@ -206,7 +217,7 @@ class Project:
         logs = self.root.parent / f"{self.root.name}-logs"
         logs.mkdir(exist_ok=True)
         out, err = (logs / f"{self.runs:03}.{name}" for name in ("out", "err"))
-        with out.open("wb") as stdout, err.open("wb") as stderr:
+        with out.open("wb") as stdout, err.open("wb") as stderr, as_on_a_terminal():
             process = subprocess.Popen(
                 [str(FACTORY), *arguments],
                 cwd=self.root,
@@ -232,10 +243,10 @@ class Project:
         summary: dict[str, Any] = json.loads(self.do("build", self.recipe, "--json", *arguments, **environment))
         return summary
 
-    def states(self) -> dict[str, list[str]]:
+    def states(self, *arguments: str) -> dict[str, list[str]]:
         """stored, resumes or runs -> the stages, by `factory plan`."""
         found: dict[str, list[str]] = {}
-        for row in json.loads(self.do("plan", self.recipe, "--json")):
+        for row in json.loads(self.do("plan", self.recipe, "--json", *arguments)):
             found.setdefault(row["state"], []).append(f"{row['target']}: {row['label']}")
         return found
 

@@ -128,6 +128,7 @@ def test_bad_files_and_lines_are_dropped_with_place_and_reason(odd: Any, checks:
     assert {row["parents"][0] for row in twice} == {row["id"] for row in kept.values()}
 
 
+@pytest.mark.model
 def test_a_mended_file_is_all_that_is_read_again(odd: Any) -> None:
     odd.build()
     (odd.root / "corpus/nul.txt").write_text(SENTENCES[8])

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.model  # no model is trained, but there are some thirty processes: too many for `make check`
+
 QUICK = ("corpus", "tasks")  # targets whose making needs no torch and few processes
 
 
@@ -48,36 +50,28 @@ def test_one_file_more_than_a_hundred_costs_one_task_a_stage(every_kind: Any, tm
     assert {row["text"] for row in rows} <= {row["text"] for row in project.rows("corpus")}
 
 
-def test_a_comment_reruns_nothing_and_an_option_what_depends_on_it(every_kind: Any, server: Any) -> None:
-    project = every_kind("edited", files=2)
+def test_a_comment_reruns_nothing_and_an_option_what_depends_on_it(
+    every_kind: Any, server: Any, tmp_path: Path
+) -> None:
+    project, log = every_kind("edited", files=2), tmp_path / "log"
     project.build(*QUICK)
-    stages = [state for state, rows in project.states().items() for row in rows if row.split(":")[0] in QUICK]
-    assert set(stages) == {"stored"}
+    before = project.states()
+    made = ["corpus", "corpus", "corpus", "seeds.jsonl", "grown", "asked", "tasks"]
+    assert sorted(stage.split(":")[0] for stage in before["stored"]) == sorted(made)
     plugin = project.root / "plugins/toys.py"
-    plugin.write_text(
-        "# a remark\n"
-        + plugin.read_text()
-        .replace('    note(f"byte_sums', '    # another one\n\n    note(f"byte_sums')
-        .replace('"""A map: note the number of letters."""', '"""A map that counts letters."""')
-    )
-    assert project.states()["stored"] == every_stage(project, QUICK, ("grown", "asked", "seeds.jsonl"))
+    edited = plugin.read_text().replace("\n    note(f", "\n\n    # a remark\n    note(f")
+    plugin.write_text("# another one\n" + edited.replace('"""A map: note', '"""A map that notes'))
+    assert project.states() == before
 
-    recipe = project.root / project.recipe
-    recipe.write_text(
-        recipe.read_text().replace("most: 400", "most: 300").replace("- no_long_rows ", "- no_long_rows: {most: 300}")
-    )
-    kept = project.states()["stored"]
-    assert [stage.split(":")[0] for stage in kept] == ["seeds.jsonl", "grown"]
+    option = ("--set", "corpus.split_paragraphs.max_chars=120")
+    kept = [stage for stage in before["stored"] if stage.split(":")[0] in ("seeds.jsonl", "grown") or "read" in stage]
+    assert project.states(*option)["stored"] == kept
     mark = len(server.since())
-    project.build(*QUICK)
+    project.build(*QUICK, *option, TOYS_LOG=str(log))
+    assert not noted(log, "count_letters"), "what comes before is not made again"
+    assert noted(log, "byte_sums")
     assert not [call for call in server.since(mark) if "Draw" in call.prompt]
-    assert max(Counter(call.body for call in server.since()).values()) <= 1 + 2  # other projects asked the same
-
-
-def every_stage(project: Any, *targets: Any) -> list[str]:
-    names = {name for some in targets for name in some}
-    rows = [f"{row['target']}: {row['label']}" for row in json.loads(project.do("plan", project.recipe, "--json"))]
-    return [row for row in rows if row.split(":")[0] in names]
+    assert project.states()["stored"] == before["stored"], "what was made before is still there"
 
 
 def test_a_step_edited_reruns_it_and_an_edit_back_nothing(every_kind: Any) -> None:
@@ -115,7 +109,7 @@ def seeded(project: Any, server: Any) -> Any:
 
 
 def seed(rng: random.Random) -> dict[str, str]:
-    topic = " ".join(rng.choices("rivers stamps tides bread kites maps clocks wool".split(), k=5))
+    topic = " ".join(rng.choices(["rivers", "stamps", "tides", "bread", "kites", "maps", "clocks", "wool"], k=5))
     return {"instruction": f"Explain {topic} to a child.", "input": "", "output": f"It is about {topic[::-1]}."}
 
 
@@ -123,7 +117,10 @@ def write(project: Any, seeds: list[dict[str, str]]) -> None:
     (project.root / "seeds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in seeds))
 
 
-def test_a_higher_count_asks_only_for_more(seeded: Any, server: Any, checks: Any) -> None:
+def test_a_higher_count_asks_only_for_more(
+    seeded: Any, server: Any, checks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "latency", (0.3, 0.4))  # so that requests are under way when the count is reached
     mark = len(server.since())
     seeded.build()
     first = {call.body for call in server.since(mark)}
