@@ -14,6 +14,7 @@ from ..engine.forgotten import FILE, remember
 from ..engine.lineage import Touched, descendants, mentioned, read_again, resolve_id
 from ..engine.lineage import trace as trace_record
 from ..engine.plan import Plan, make_plan
+from ..engine.project import project_root
 from ..engine.recipe import read_recipe
 from ..engine.responses import Responses
 from ..engine.store import Store
@@ -54,6 +55,8 @@ def forget(store: Path | None, recipe: Path, record_id: str, yes: bool, as_json:
             click.echo("nothing is removed")
             return
     remember(source_id, place)
+    for page in project_root().glob("build/*/report.html"):
+        page.unlink()  # its samples may show the record; the next build draws it again
     responses = _remove(plan.store, touched, {source_id, place})
     if as_json:
         summary = {"id": source_id, "place": place, "artifacts": rows, "responses": responses}
@@ -130,8 +133,6 @@ def gc(store: Path | None, dry_run: bool, as_json: bool) -> None:
     Recipes are the *.yaml files of the project's folder and of its recipes/ folder. Votes and model responses stay.
     """
     found = load_project(Path("recipe.yaml"), store)
-    from ..engine.project import project_root
-
     root = project_root()
     paths = [*sorted(root.glob("*.yaml")), *sorted(root.glob("recipes/*.yaml"))]
     artifacts, tasks, memos = _reached(found, paths)

@@ -46,7 +46,8 @@ def print_result(result: Result, seconds: float) -> None:
     for target, waits_for in result.pending.items():
         click.echo(f"\npending: {target}: {waits_for}")
     folder = short(result.folder)
-    click.echo(f"\nresults   {folder}/{{{','.join(plan.targets)}}}")
+    made = [name for name, stage in plan.targets.items() if stage.manifest is not None]
+    click.echo(f"\nresults   {folder}/{{{','.join(made)}}}")
     click.echo(f"report    {folder}/report.html")
     click.echo(f"took      {seconds:.1f} s")
 

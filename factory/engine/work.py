@@ -244,7 +244,7 @@ def _mapped(
             account.drop(tally, record, reason)
             continue
         tally.out += 1
-        yield {**changed, "id": record["id"], "parents": record["parents"]}
+        yield {"meta": record["meta"], **changed, "id": record["id"], "parents": record["parents"]}
 
 
 def _expanded(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import factory
-from factory import Step
 
 
 @factory.hookimpl
-def register_steps() -> list[Step]:
+def register_steps() -> list[factory.Step]:
     from .answers import answers
     from .perplexity import perplexity
 
