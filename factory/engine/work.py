@@ -23,10 +23,12 @@ from .options import options_of
 from .project import enter_project
 from .recipe import Call
 from .records import KEPT, RECORD_TYPES, Drop, Record, columns, declare_type
-from .schema import decode, encode, fault, schema_of, shape_record
+from .schema import decode, encode, faults, schema_of, shape_record
 from .source import Piece, enter
 from .step import Kind, Step
 from .store import write_atomic, write_table
+
+PORTION_CHARACTERS = 1 << 23  # checked at once when reading; a portion is at least one row, however long
 
 
 @dataclass(frozen=True)
@@ -111,19 +113,36 @@ def _read(task: Task, account: Account, tally: Tally) -> Iterator[Any]:
     source = _open_source(task.uri)
     names, schema = columns(source.kind), schema_of(source.kind)
     rows = (row for piece in task.pieces for row in source.rows(piece))
-    for record, problem in islice(enter(source, rows), task.limit):
-        tally.incoming += 1
-        if record["id"] in task.forgotten:
-            problem = Drop("forgotten")
-            record = {"id": record["id"], "parents": record["parents"], "meta": {}}
-        elif problem is None and (why := fault(shape_record(record, names), schema)):
-            problem = Drop("cannot be encoded", error=why)
-        account.arrive(record, stored=False)
-        if problem is not None:
-            account.drop(tally, record, problem)
-        else:
-            tally.out += 1
-            yield record
+    for portion in _portions(islice(enter(source, rows), task.limit)):
+        whole = [shape_record(record, names) for record, problem in portion if problem is None]
+        found = iter(faults(whole, schema))
+        for record, problem in portion:
+            tally.incoming += 1
+            if problem is None and (why := next(found)):
+                problem = Drop("cannot be encoded", error=why)
+            if record["id"] in task.forgotten:
+                problem = Drop("forgotten")
+                record = {"id": record["id"], "parents": record["parents"], "meta": {}}
+            account.arrive(record, stored=False)
+            if problem is not None:
+                account.drop(tally, record, problem)
+            else:
+                tally.out += 1
+                yield record
+
+
+def _portions(rows: Iterator[tuple[Any, Drop | None]]) -> Iterator[list[tuple[Any, Drop | None]]]:
+    """Rows in portions that are small in number and in characters, however long a single one is."""
+    portion: list[tuple[Any, Drop | None]] = []
+    size = 0
+    for row in rows:
+        portion.append(row)
+        size += sum(len(value) for value in row[0].values() if isinstance(value, str))
+        if len(portion) >= BATCH_ROWS or size > PORTION_CHARACTERS:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
 
 
 def to_table(records: Iterable[Any], schema: pa.Schema, account: Account, tally: Tally) -> pa.Table:
@@ -149,8 +168,8 @@ def _encoded(chunk: list[Any], schema: pa.Schema, account: Account, tally: Tally
         return chunk, encode(chunk, schema)
     except (TypeError, ValueError, OverflowError, pa.ArrowException):
         good = []
-        for record in chunk:
-            if why := fault(record, schema):
+        for record, why in zip(chunk, faults(chunk, schema), strict=True):
+            if why:
                 account.drop(tally, record, Drop("cannot be encoded", error=why))
             else:
                 good.append(record)

@@ -32,7 +32,6 @@ class LocalSession:
         self._tokenizer = load_tokenizer(model)
         self._lm = self._worker.submit(load_causal_lm, model).result()
         self.batch = GPU_BATCH if device().type == "cuda" else CPU_BATCH
-        self.window = 2 * self.batch
 
     def submit(self, requests: Sequence[Request]) -> Future[list[Answer]]:
         """One batch. Its answers depend on the requests in it and on nothing that was asked before or beside it."""

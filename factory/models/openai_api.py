@@ -78,7 +78,6 @@ class OpenAISession:
     batch = 1
 
     def __init__(self, model: OpenAI, key: str) -> None:
-        self.window = 4 * model.concurrency
         self._model, self._key = model, key
         self._refused: ModelError | None = None  # the first answer that says no request can succeed
         self._reached = False  # whether the server ever answered

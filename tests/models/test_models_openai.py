@@ -151,7 +151,6 @@ def test_in_flight_is_bounded_and_reached(serve, ask):
     server = serve(slow)
     session = ask(server.url, "concurrency=32")
     assert session.batch == 1
-    assert session.window >= 2 * 32
     began = time.monotonic()
     assert len(answers(session, requests(64))) == 64
     assert time.monotonic() - began < 3.2  # one after another they take 6.4 s; two rounds of 0.1 s are ideal
