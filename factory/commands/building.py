@@ -10,28 +10,12 @@ from pathlib import Path
 
 import click
 
-from ..engine.build import load_project, run
+from ..engine.build import run
 from ..engine.forecast import Forecast, forecast
-from ..engine.plan import Plan, make_plan
-from ..engine.recipe import read_recipe
 from ..errors import Pending, StepError
 from ..plugins import pm
-
-recipe_argument = click.argument("recipe", type=click.Path(path_type=Path))
-targets_argument = click.argument("targets", nargs=-1)
-limit_option = click.option("--limit", type=click.IntRange(1), metavar="N", help="A tiny version: N records a source.")
-set_option = click.option(
-    "--set", "overrides", multiple=True, metavar="TARGET.STEP.OPTION=VALUE", help="Change an option for this build."
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
-
-
-def planned(
-    store: Path | None, recipe: Path, targets: tuple[str, ...], limit: int | None, overrides: tuple[str, ...]
-) -> Plan:
-    """The plan of a recipe, its project entered and its plugins loaded."""
-    found = load_project(recipe, store)
-    return make_plan(read_recipe(recipe, overrides), found, targets, limit)
+from .planning import json_option, limit_option, planned, recipe_argument, set_option, targets_argument
+from .summary import print_result, summary
 
 
 @click.command()
@@ -60,7 +44,6 @@ def build(
     What is stored already is not made again; a build that was killed goes on where it stopped.
     """
     from ..backends.progress import make_progress
-    from .summary import print_result, summary
 
     started = time.monotonic()
     plan = planned(store, recipe, targets, limit, overrides)

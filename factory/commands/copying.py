@@ -12,8 +12,8 @@ from ..engine.recipe import read_recipe
 from ..engine.store import write_atomic
 from ..errors import InputError, did_you_mean
 from ..plugins import pm
-from .building import limit_option, planned, recipe_argument, set_option
 from .looking import complete, target_argument
+from .planning import limit_option, planned, recipe_argument, set_option
 
 FORMS = ("plain", "alpaca", "sharegpt", "chatml", "openai")
 

@@ -12,8 +12,7 @@ from ..engine.build import load_project
 from ..engine.step import Step
 from ..errors import PluginError, did_you_mean
 from ..plugins import all_steps, pm, registered
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+from .planning import json_option
 
 
 def option_rows(step: Step) -> list[tuple[str, str, str]]:

@@ -16,7 +16,7 @@ from ..engine.lineage import trace as trace_record
 from ..engine.plan import Plan, Stage
 from ..engine.records import KEPT, text_of
 from ..errors import InputError, did_you_mean
-from .building import json_option, limit_option, planned, recipe_argument, set_option
+from .planning import json_option, limit_option, planned, recipe_argument, set_option
 
 target_argument = click.argument("target")
 WIDTH = 100

@@ -19,7 +19,7 @@ from ..engine.recipe import read_recipe
 from ..engine.responses import Responses
 from ..engine.store import Store
 from ..errors import FactoryError, InputError
-from .building import json_option, planned, recipe_argument
+from .planning import json_option, planned, recipe_argument
 
 
 @click.command()

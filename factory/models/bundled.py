@@ -69,7 +69,7 @@ def _convert(source: Path, folder: Path) -> None:
 
     from gguf import GGUFReader
 
-    from .loading import quiet
+    from .quiet import quiet
 
     quiet()
     logging.getLogger(__name__).info("converting %s, once, into %s", source.name, folder)

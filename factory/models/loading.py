@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from factory import Model, ModelError, project_path
 
+from .quiet import quiet
+
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -154,14 +156,3 @@ def _revision(model: Model) -> dict[str, str]:
 
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
-
-
-def quiet() -> None:
-    """No telemetry, no progress bars, no warnings about what we chose on purpose: a step's output is its answers."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
