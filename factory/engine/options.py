@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,20 @@ def options_of(step: Step, call: Call, objects: dict[str, Any]) -> dict[str, Any
     checked = step.options.model_validate(call.options)
     values = {name: getattr(checked, name) for name in step.options.model_fields}
     for option in step.references:
-        values[option] = _replace(values[option], objects)
+        values[option] = replace_names(values[option], objects.__getitem__)
     for option in step.paths:
         values[option] = _absolute(values[option])
     return values
 
 
-def _replace(value: Any, objects: dict[str, Any]) -> Any:
+def replace_names(value: Any, meaning: Callable[[str], Any]) -> Any:
+    """The value of a reference, alone or in lists and mappings, with every name replaced by what it means."""
     if isinstance(value, str):
-        return objects[value]
+        return meaning(value)
     if isinstance(value, list):
-        return [_replace(item, objects) for item in value]
+        return [replace_names(item, meaning) for item in value]
     if isinstance(value, dict):
-        return {key: _replace(item, objects) for key, item in value.items()}
+        return {key: replace_names(item, meaning) for key, item in value.items()}
     return value
 
 

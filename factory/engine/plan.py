@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -15,6 +15,7 @@ from .binding import Bound, bind, leaves
 from .fingerprint import FORMAT, code_hash
 from .forgotten import Forgotten
 from .model import Model
+from .options import replace_names
 from .project import hash_path, project_path, project_root
 from .recipe import Call, Recipe, Target, is_name
 from .records import Record, declare_type, digest, satisfies
@@ -370,22 +371,12 @@ def _call_identity(call: Call, step: Step, known_by: dict[str, str], recipe: Rec
     """What the result of a call depends on besides its input."""
     options = dict(call.options)
     for option in step.references:
-        options[option] = _replace(options.get(option), known_by.get)
+        options[option] = replace_names(options.get(option), known_by.get)
     named = {option: [project_path(name) for name in leaves(options.get(option))] for option in step.paths}
     files = {option: [hash_path(path) for path in paths if path.exists()] for option, paths in named.items()}
     drawn = recipe.seed if step.context else None
     threads = recipe.threads if step.kind in OWN_PROCESS or step.references else None
     return [step.name, options, step.version, code_hash(step.function), files, drawn, threads]
-
-
-def _replace(value: Any, name: Callable[[str], Any]) -> Any:
-    if isinstance(value, str):
-        return name(value)
-    if isinstance(value, list):
-        return [_replace(item, name) for item in value]
-    if isinstance(value, dict):
-        return {key: _replace(item, name) for key, item in value.items()}
-    return value
 
 
 def _fuse(calls: list[tuple[Call, Step]]) -> list[list[tuple[Call, Step]]]:
