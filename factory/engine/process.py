@@ -21,6 +21,8 @@ from ..errors import FactoryError, StepError
 from .once import Job, Outcome, Tell, run_job
 from .work import Setup, remote
 
+# -P and a path at the end: a random.py in the user's folder must not stand in for the standard library's.
+BOOT = "import sys; sys.path.append(sys.argv[2]); from factory.engine.process import main; main(int(sys.argv[1]))"
 LOG_LINES = 12  # of the child's own output, quoted when it dies without a word
 
 
@@ -40,7 +42,7 @@ def run_in_child(job: Job, setup: Setup, executor: str, tell: Tell, lock: int) -
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with log.open("ab") as output:
         child = subprocess.Popen(
-            [sys.executable, "-m", "factory.engine.process", str(there.fileno())],
+            [sys.executable, "-P", "-c", BOOT, str(there.fileno()), str(Path(__file__).parents[2])],
             pass_fds=(there.fileno(), lock),
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -150,6 +152,3 @@ def _portable(error: FactoryError) -> FactoryError:
         return StepError(str(error))
     return error
 
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

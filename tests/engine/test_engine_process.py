@@ -246,3 +246,13 @@ def dice(record: Text, ctx: Context) -> Text:
 def register_steps():
     return [dice]
 """
+
+
+def test_files_of_the_user_do_not_stand_in_for_the_standard_library(project: Project, monkeypatch) -> None:
+    project.write("random.py", "raise RuntimeError('not the one that was meant')")
+    project.lines("a.jsonl", "one", "two")
+    project.recipe("name: r\ntargets:\n  model:\n    from: a.jsonl\n    steps: [toy_train]\n")
+    monkeypatch.chdir(project.root)
+    project.build()
+    assert project.result is not None
+    assert isinstance(project.result["model"], factory.Model)

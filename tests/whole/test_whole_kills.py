@@ -236,7 +236,7 @@ def test_a_child_that_dies_without_a_word_is_a_failed_step(project: Any, tmp_pat
     assert "model: stubborn: its process died" in run.stderr
     assert "Traceback" not in run.stderr
     (tmp_path / "sitecustomize.py").write_text(
-        "import os, sys\nif 'factory.engine.process' in sys.orig_argv: os._exit(9)\n"
+        "import os, sys\nif any('factory.engine.process' in word for word in sys.orig_argv): os._exit(9)\n"
     )
     run = project.start_build(PYTHONPATH=f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     assert run.wait() == 1, "also when it dies before it has heard what to do"
