@@ -29,6 +29,11 @@ DEFAULT_PLUGINS = (
     "factory.report",
 )
 
+FORMS = {
+    "dataset": "built in are files, hf:owner/name, python:stdlib, and the targets of the recipe",
+    "model": "built in are openai:NAME (a server), owner/name (the hub), ./folder, bundled:smollm2, and targets",
+    "executor": "built in are serial and local:N",
+}
 DROP_IN = "factory_plugins."  # + a drop-in file's stem: the name of its module
 
 pm = pluggy.PluginManager("factory")
@@ -164,5 +169,5 @@ def open_uri(kind: str, uri: str) -> Any:
     """
     opened = getattr(pm.hook, f"open_{kind}")(uri=uri)
     if opened is None:
-        raise PluginError(f"no plugin opens the {kind} '{uri}'")
+        raise PluginError(f"no plugin opens the {kind} '{uri}'; {FORMS[kind]}")
     return opened

@@ -93,7 +93,8 @@ def plan(
     calls = sum(row.calls or 0 for row in running)
     unknown = [row.target for row in running if row.calls is None]
     later = f"; how many {', '.join(unknown)} will need shows when the input is built" if unknown else ""
-    click.echo(f"\n{len(running)} of {len(rows)} stages would run, with at most {calls:,} model calls{later}.")
+    known = f", with at most {calls:,} model calls" if calls or not unknown else ""
+    click.echo(f"\n{len(running)} of {len(rows)} stages would run{known}{later}.")
 
 
 def _tail(row: Forecast) -> str:

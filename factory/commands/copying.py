@@ -85,4 +85,6 @@ def new(name: str | None, folder: Path) -> None:
     for path, original in copies.items():
         write_atomic(path, original.read_bytes())
         click.echo(f"wrote {path}")
-    click.echo(f"Next: factory build {folder / known[name].name}")
+    own = [source for target in recipe.targets.values() for source in target.sources if source.startswith("documents")]
+    first = f"put your files into {folder / own[0]}, then " if own else ""
+    click.echo(f"Next: {first}factory build {folder / known[name].name}")

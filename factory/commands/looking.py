@@ -29,14 +29,15 @@ def complete(plan: Plan, target: str) -> Stage:
         raise InputError(f"no target '{target}'; {did_you_mean(target, plan.targets)}")
     stage = plan.targets[target]
     if stage.manifest is None:
-        raise InputError(f"'{target}' is not built yet: factory build {plan.recipe.path} {target}")
+        hint = "; if it was built with --limit or --set, say them here, too"
+        raise InputError(f"'{target}' is not built yet: factory build {plan.recipe.path} {target}{hint}")
     return stage
 
 
 @click.command()
 @recipe_argument
 @target_argument
-@click.option("-n", "count", default=3, show_default=True, help="How many records to show.")
+@click.option("-n", "count", type=click.IntRange(0), default=3, show_default=True, help="How many records to show.")
 @click.option("--dropped", is_flag=True, help="Show dropped records instead of kept ones.")
 @click.option("--reason", help="Show dropped records of this reason only.")
 @limit_option

@@ -51,7 +51,7 @@ def forget(store: Path | None, recipe: Path, record_id: str, yes: bool, as_json:
             what = "model" if row["model"] else f"{row['kept']:,} kept, {row['dropped']:,} dropped"
             click.echo(f"  {row['target']:16} {row['stage']:40} {what:28} {row['fingerprint']}")
         question = f"\nRemove these {len(rows)} artifacts and never read the record again?"
-        if not yes and not click.confirm(question):
+        if not yes and not _confirmed(question):
             click.echo("nothing is removed")
             return
     remember(source_id, place)
@@ -66,6 +66,14 @@ def forget(store: Path | None, recipe: Path, record_id: str, yes: bool, as_json:
     models = [row["target"] for row in rows if row["model"]]
     if models:
         click.echo(f"copies of these models elsewhere have seen the record too: {', '.join(map(str, models))}")
+
+
+def _confirmed(question: str) -> bool:
+    try:
+        return click.confirm(question)
+    except click.Abort:  # Ctrl-C, or nobody there to answer
+        click.echo()
+        return False
 
 
 def _place(plan: Plan, record_id: str) -> str:
@@ -130,11 +138,15 @@ def _remove_artifact(store: Store, fingerprint: str) -> None:
 def gc(store: Path | None, dry_run: bool, as_json: bool) -> None:
     """Remove from the store what no recipe of this project reaches any more.
 
-    Recipes are the *.yaml files of the project's folder and of its recipes/ folder. Votes and model responses stay.
+    Recipes are the *.yaml and *.yml files of the project's folder and of its recipes/ folder, and every recipe that
+    was built from this store. Votes and model responses stay.
     """
     found = load_project(Path("recipe.yaml"), store)
     root = project_root()
-    paths = [*sorted(root.glob("*.yaml")), *sorted(root.glob("recipes/*.yaml"))]
+    places = ("*.yaml", "*.yml", "recipes/*.yaml", "recipes/*.yml")
+    paths = sorted({*(path.resolve() for place in places for path in root.glob(place)), *found.recipes()})
+    if not paths:
+        raise InputError(f"there is no recipe in {root} to say what to keep; nothing was removed")
     artifacts, tasks, memos = _reached(found, paths)
     doomed = list(_doomed(found, artifacts, tasks, memos))
     size = sum(path.stat().st_size for path in _files(doomed))

@@ -10,6 +10,7 @@ import orjson
 
 from ..engine.build import Result
 from ..engine.plan import Plan, Stage
+from ..engine.step import Kind
 from .looking import reasons_of
 
 HEAD = ("target", "step", "in", "kept", "dropped")
@@ -43,6 +44,10 @@ def print_result(result: Result, seconds: float) -> None:
     for stage in ends(plan):
         for section in sections(stage):
             click.echo(f"\n{stage.target}: {section['title']}\n\n{section['body'].strip()}")
+    for name, stage in plan.targets.items():
+        if stage.manifest is not None and not stage.is_model and not stage.manifest["counts"]["out"]:
+            lost = ", ".join(filter(None, (reasons_of(line) for line in stage.manifest["funnel"])))
+            click.echo(f"\nwarning: {name} kept nothing{f': {lost}' if lost else ''}")
     for target, waits_for in result.pending.items():
         click.echo(f"\npending: {target}: {waits_for}")
     folder = short(result.folder)
@@ -82,6 +87,8 @@ def ends(plan: Plan) -> list[Stage]:
 
 def sections(stage: Stage) -> list[dict[str, str]]:
     """What a stage reported in words (pictures are for the page)."""
+    if stage.head is not None and stage.head.kind is Kind.GLOBAL_FILTER:
+        return []  # how it filtered is for the page; what it dropped stands in the funnel
     path = stage.folder / "sections.json"
     found: list[dict[str, str]] = orjson.loads(path.read_bytes()) if path.exists() else []
     return [section for section in found if not section["body"].lstrip().startswith("<svg")]

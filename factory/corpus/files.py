@@ -92,8 +92,9 @@ def _below(folder: Path) -> Iterator[Path]:
     for where, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
-            if not name.startswith(".") and format_of(name) in READERS:
-                yield Path(where, name)
+            path = Path(where, name)
+            if not name.startswith(".") and format_of(name) in READERS and (path.is_file() or path.is_symlink()):
+                yield path  # a pipe would never end; a link that leads nowhere is told about when it is read
 
 
 def _readable() -> str:

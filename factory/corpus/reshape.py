@@ -49,6 +49,8 @@ def as_pairs(record: Record, prompt: str = "prompt", completion: str = "completi
     """
     fields, meta = _split_off(record, prompt, completion)
     asked, answered = _as_text(fields[prompt], prompt), _as_text(fields[completion], completion)
+    if empty := [name for name, text in ((prompt, asked), (completion, answered)) if not text.strip()]:
+        raise Drop("empty column", columns=empty)
     made = {**_bare(record), "prompt": user(asked), "completion": assistant(answered), "meta": meta}
     return cast(PromptCompletion, made)
 

@@ -87,7 +87,9 @@ def _option_problem(call: Call, step: Step, detail: Any) -> Problem:
         return Problem(call.line_of(option), f"{step.name} has no option '{shown}'; {did_you_mean(where[-1], known)}")
     if detail["type"] == "missing":
         return Problem(call.line, f"{step.name} needs the option '{shown}'")
-    said = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    said = (
+        detail["msg"].partition(", unable to parse")[0].removeprefix("Input should be ").removeprefix("Value error, ")
+    )
     expected = f"must be {said}" if detail["msg"].startswith("Input should be") else said[:1].lower() + said[1:]
     return Problem(call.line_of(option), f"{step.name}: option '{shown}' {expected}, not {detail['input']!r}")
 

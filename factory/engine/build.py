@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 import time
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,8 @@ from .source import Piece
 from .step import Kind
 from .store import Store, link, point, write_atomic
 from .work import Setup, Task, remote, run_task
+
+GUARD = """put the call under `if __name__ == "__main__":`"""
 
 
 @dataclass
@@ -67,7 +70,7 @@ def load_project(recipe: Path, store: Path | None = None) -> Store:
 
 def build(
     recipe: str | Path,
-    targets: Sequence[str] = (),
+    targets: str | Sequence[str] = (),
     *,
     executor: str = "serial",
     limit: int | None = None,
@@ -82,6 +85,12 @@ def build(
     overrides  `target.step.option=value` settings
     Raises a FactoryError (see factory.errors); what was finished before stays.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        # a worker that imports the script which started it would build, too, and wait for its own driver
+        raise InputError("factory.build was called while a worker imports your script; " + GUARD)
+    targets = (targets,) if isinstance(targets, str) else targets
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
+        raise InputError(f"limit is {limit!r}; expected a whole number from 1")
     path = Path(recipe)
     found = load_project(path, Path(store) if store else None)
     plan = make_plan(read_recipe(path, overrides), found, tuple(targets), limit)
@@ -91,6 +100,7 @@ def build(
 def run(plan: Plan, executor: str = "serial") -> Result:
     """Run a plan's stages in order. What waits for something from outside is left open, the rest goes on."""
     plan.store.prepare()
+    plan.store.remember(plan.recipe.path.resolve())
     result = Result(plan)
     error: BaseException | None = None
     pm.hook.before_build(plan=plan)
@@ -189,8 +199,8 @@ class Runner:
                 try:
                     manifest = self.make(stage)
                 except BrokenExecutor:
-                    said = "a worker process died; when memory is short, the system ends it"
-                    raise StepError(f"{stage.target}: {stage.label}: {said}; try fewer workers") from None
+                    said = f"a worker process died. When memory is short, try fewer workers; in a script, {GUARD}"
+                    raise StepError(f"{stage.target}: {stage.label}: {said}") from None
                 self.note_time(stage, time.monotonic() - started)
         pm.hook.after_stage(stage=stage, manifest=manifest, cached=cached)
 

@@ -151,4 +151,3 @@ def _portable(error: FactoryError) -> FactoryError:
     except Exception:
         return StepError(str(error))
     return error
-

@@ -15,6 +15,7 @@ from ..errors import InputError, Problem, RecipeError, did_you_mean
 ROOT_KEYS = {"name": str, "description": str, "seed": int, "threads": int, "targets": dict}
 TARGET_KEYS = ("from", "steps", "description")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+FOLDER_NAME = re.compile(r"\w[\w .-]*")
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     except FileNotFoundError:
         near = [p.name for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
         raise InputError(f"there is no recipe '{path}'; {did_you_mean(path.name, near)}") from None
+    except IsADirectoryError:
+        raise InputError(f"'{path}' is a folder; name the recipe file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"the recipe '{path}' cannot be read: {error}") from None
     try:
@@ -75,6 +78,8 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         said = " ".join(filter(None, (error.context, error.problem)))
+        if "'\\t'" in said:
+            said = "this line is indented with a tab; YAML wants spaces"
         raise RecipeError([(mark.line + 1 if mark else 1, f"this is not YAML: {said}")], str(path)) from None
     except yaml.YAMLError as error:
         raise RecipeError([(1, f"this is not YAML: {error}")], str(path)) from None
@@ -102,6 +107,10 @@ def _shape(path: Path, data: dict[str, Any], lines: dict[tuple[Any, ...], int], 
             )
         elif not isinstance(value, ROOT_KEYS[key]) or isinstance(value, bool):
             problems.append(Problem(lines[(key,)], f"'{key}' must be {_article(ROOT_KEYS[key])}, not {value!r}"))
+    name = data.get("name", path.stem)
+    if isinstance(name, str) and not FOLDER_NAME.fullmatch(name):
+        text = f"'{name}' cannot name the folder of the results; use letters, digits, '-' and '_'"
+        problems.append(Problem(lines.get(("name",), 1), text))
     targets = {}
     for name, spec in data["targets"].items():
         if not is_name(name):

@@ -7,6 +7,7 @@
   work/FINGERPRINT/        what an unfinished stage needs to resume (checkpoints)
   responses.sqlite         every model response, never removed
   locks/  files.json       who is at work; content hashes of files by size and time
+  recipes.json             the recipes that were built from here
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..errors import InputError
 from . import records as record_types
 from .dataset import Dataset, Shard
 
@@ -47,10 +49,29 @@ class Store:
 
     def prepare(self) -> None:
         """Make the folder, with a note for those who find it."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"the store '{self.root}' cannot be made: {error.strerror}") from None
         for name, text in (("README.md", README), (".gitignore", "*\n"), ("CACHEDIR.TAG", CACHEDIR)):
             if not (self.root / name).exists():
                 write_atomic(self.root / name, text.encode())
+
+    def remember(self, recipe: Path) -> None:
+        """Note that a recipe is built from this store, so that `gc` knows of it wherever it lies."""
+        known = self.recipes()
+        if recipe not in known:
+            write_atomic(
+                self.root / "recipes.json",
+                orjson.dumps(sorted(os.path.relpath(one, self.root) for one in [*known, recipe])),
+            )
+
+    def recipes(self) -> list[Path]:
+        """The recipes that were built from this store and still exist."""
+        path = self.root / "recipes.json"
+        named = orjson.loads(path.read_bytes()) if path.exists() else []
+        known = [Path(os.path.normpath(self.root / name)) for name in named]  # relative: a project may be moved
+        return [recipe for recipe in known if recipe.exists()]
 
     def artifact(self, fingerprint: str) -> Path:
         return self.root / "artifacts" / fingerprint

@@ -145,8 +145,31 @@ def test_gc_keeps_what_recipes_reach_and_removes_the_rest(lab: Lab) -> None:
     assert all(row["state"] == "stored" for row in lab("plan", "lab.yaml", "--json").json)
 
 
-def test_gc_without_a_recipe_removes_its_artifacts_but_no_responses(lab: Lab) -> None:
+def test_gc_where_no_recipe_says_what_to_keep_removes_nothing(lab: Lab) -> None:
+    for path in lab.root.glob("*.y*ml"):
+        path.unlink()
+    before = lab.files()
+    said = lab("gc")
+    assert said.code == 2
+    assert "there is no recipe in" in said.err
+    assert lab.files() == before
+
+
+def test_gc_knows_recipes_by_their_other_ending_and_in_other_folders(lab: Lab) -> None:
+    recipe = lab.root / "elsewhere" / "lab.yml"
+    recipe.parent.mkdir()
+    (lab.root / "lab.yaml").rename(lab.root / "lab.yml")
+    assert lab("gc", "--json").json["removed"] == 0
+    assert lab("build", "lab.yml").code == 0
+    (lab.root / "lab.yml").rename(recipe)
+    assert lab("build", "elsewhere/lab.yml").code == 0
+    assert lab("gc", "--json").json["removed"] == 0
+    assert artifacts(lab)
+
+
+def test_gc_removes_what_no_recipe_reaches_but_no_responses(lab: Lab) -> None:
     (lab.root / "lab.yaml").unlink()
+    lab.write("other.yaml", "targets: {other: {from: data/*.jsonl}}\n")
     assert lab("gc").out.startswith("removed ")
     assert artifacts(lab) == set()
     assert not list((lab.root / ".factory" / "tasks").glob("*/*"))

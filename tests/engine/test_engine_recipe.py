@@ -119,7 +119,7 @@ def test_a_recipe_that_is_not_there_or_cannot_be_read(project: Project) -> None:
     project.recipe("targets: {a: {from: b}}", "recipe.yaml")
     with pytest.raises(InputError, match=r"did you mean 'recipe\.yaml'"):
         read_recipe(project.root / "recpie.yaml")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder; name the recipe file"):
         read_recipe(project.root)
     with pytest.raises(InputError, match="cannot be read"):
         read_recipe(project.write("bytes.yaml", b"targets: \xff"))
