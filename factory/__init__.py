@@ -6,9 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .engine.batch import Batch
     from .engine.build import Result, build
     from .engine.context import Context
-    from .engine.dataset import Batch, Dataset, Shard
+    from .engine.dataset import Dataset, Shard
     from .engine.model import Answer, CausalLM, Classifier, Index, Model, Request, RewardModel, Tokenizer
     from .engine.project import hash_file, hash_path, place_of, project_path, project_root
     from .engine.records import (
@@ -95,9 +96,10 @@ __all__ = [
 
 # Names are loaded when they are first used: `factory --help` needs none of Arrow, pydantic and numpy behind them.
 _HOMES = {
+    "engine.batch": "Batch",
     "engine.build": "Result build",
     "engine.context": "Context",
-    "engine.dataset": "Batch Dataset Shard",
+    "engine.dataset": "Dataset Shard",
     "engine.model": "Answer CausalLM Classifier Index Model Request RewardModel Tokenizer",
     "engine.project": "hash_file hash_path place_of project_path project_root",
     "engine.records": (

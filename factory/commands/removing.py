@@ -113,6 +113,8 @@ def _remove(store: Store, touched: list[Touched], names: set[str]) -> int:
             _remove_artifact(store, folder.name)
     tasks = (store.root / "tasks").glob("*/*.parquet")
     for key in {path.name.partition(".")[0] for path in tasks if mentioned(path, made)}:
+        for signals in _signals(store, key):
+            (store.signals / signals[:2] / f"{signals}.parquet").unlink(missing_ok=True)
         for ending in (".json", ".parquet", ".dropped.parquet"):
             store.task(key).with_suffix(ending).unlink(missing_ok=True)
     if not store.responses.exists():
@@ -122,6 +124,12 @@ def _remove(store: Store, touched: list[Touched], names: set[str]) -> int:
         return responses.forget(made)
     finally:
         responses.close()
+
+
+def _signals(store: Store, task: str) -> list[str]:
+    """Keys of what a task measured."""
+    note = store.task(task).with_suffix(".json")
+    return list(json.loads(note.read_bytes())["signals"]) if note.exists() else []
 
 
 def _remove_artifact(store: Store, fingerprint: str) -> None:
@@ -187,6 +195,8 @@ def _doomed(store: Store, artifacts: set[str], tasks: set[str], memos: set[str])
         yield from (path for path in (store.root / kind).glob("*") if path.name not in artifacts)
     yield from (path for path in (store.root / "tasks").glob("*/*") if path.name.partition(".")[0] not in tasks)
     yield from (path for path in (store.root / "memo").glob("*/*") if path.stem not in memos)
+    signals = {key for task in tasks for key in _signals(store, task)}
+    yield from (path for path in store.signals.glob("*/*") if path.stem not in signals)
 
 
 def _files(paths: list[Path]) -> Iterator[Path]:

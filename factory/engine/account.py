@@ -55,10 +55,8 @@ class Account:
     def __init__(self, label: str) -> None:
         self.label = label
         self.tallies: list[Tally] = []
-        self.origins: dict[str, list[str]] = {}  # a record at work -> the stage's inputs it comes from
-        self.places: dict[
-            str, list[str]
-        ] = {}  # an input that is not stored under its id -> its place, or the id that is
+        self.origins: dict[str, list[str]] = {}  # a record made here -> the stage's inputs it comes from
+        self.places: dict[str, list[str]] = {}  # an input not stored under its id -> its place, or the id that is
         self.inputs: set[str] = set()
         self.kept: set[str] = set()
         self.gone: set[str] = set()  # dropped ids
@@ -76,10 +74,13 @@ class Account:
         """A record that enters the stage; one that is not `stored` under its id is known by its parents."""
         self.latest = record
         self.inputs.add(record["id"])
-        self.origins[record["id"]] = [record["id"]]
         if not stored:
             self.places[record["id"]] = record["parents"]
         return record
+
+    def known(self, record_id: str) -> bool:
+        """Whether a record is an input, or was made here and has its parents already."""
+        return record_id in self.inputs or record_id in self.origins
 
     def identify(self, record: Any, salt: str) -> Any:
         """The record with an id no other has, and with parents that are stored: inputs of this stage.
@@ -94,7 +95,7 @@ class Account:
         self.numbers[record["id"]] += 1
         if seen:
             record = {**record, "id": digest([salt, record["id"], seen]), "parents": [record["id"]]}
-        if record["id"] not in self.origins:
+        if not self.known(record["id"]):
             self.origins[record["id"]] = self.origins_of(record["parents"])
             record = {**record, "parents": self.stored(self.origins[record["id"]])}
         return record
@@ -114,7 +115,7 @@ class Account:
             record = {**record, "id": digest([tally.name, list(record.get("parents") or []), fields])}
         if record["id"] in self.gone:
             return
-        known = record["id"] in self.origins
+        known = self.known(record["id"])
         tally.reasons[why.reason] += 1
         tally.made += not known
         parents = list(record.get("parents") or [])
@@ -127,11 +128,12 @@ class Account:
         self.dropped.append(row)
         self.gone.add(record["id"])
 
-    def keep(self, record: Mapping[str, Any]) -> None:
-        """A record that leaves the stage."""
-        self.kept.add(record["id"])
-        if record["id"] not in self.inputs:
-            self.used.update(self.origins[record["id"]])
+    def keep(self, ids: Iterable[str]) -> None:
+        """Records that leave the stage."""
+        ids = set(ids)
+        self.kept |= ids
+        for record_id in ids - self.inputs:
+            self.used.update(self.origins[record_id])
 
     def unmentioned(self) -> set[str]:
         """Inputs that neither were kept, dropped, nor became anything."""

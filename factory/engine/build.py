@@ -301,16 +301,17 @@ class Runner:
         calls = tuple(Call(call.step, call.options) for call in stage.calls)
         plain = Task(
             calls, f"{stage.target}: {stage.label}", self.takes(stage), type_name(stage.gives), objects=objects,
-            seed=recipe.seed, threads=recipe.threads,
+            seed=recipe.seed, threads=recipe.threads, signals=str(self.store.signals),
         )  # fmt: skip
         if stage.source is not None:
+            plain = replace(plain, uri=stage.source.uri)
             return [
-                (digest([stage.task_identity, *known], 12), replace(plain, uri=stage.source.uri, **parts))
+                (digest([stage.task_identity, *known], 12), replace(plain, known_by=digest(known, 12), **parts))
                 for known, parts in reading(stage)
             ]
         found = []
         for index, shard in enumerate(self.gather(stage).shards):
-            task, known = replace(plain, shard=shard), [stage.task_identity, shard.key]
+            task, known = replace(plain, shard=shard, known_by=shard.key), [stage.task_identity, shard.key]
             if filtered is not None:
                 mine = {i: filtered.drops[i] for i in shard.ids() if i in filtered.drops}
                 data = orjson.dumps({i: [drop.reason, drop.details] for i, drop in sorted(mine.items())})

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from . import records as _records
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 BATCH_ROWS = 1024
 
-__all__ = ["Batch", "Dataset", "Drops", "Shard"]
+__all__ = ["Dataset", "Drops", "Shard"]
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,16 @@ class Shard:
 
     def records(self) -> Iterator[Any]:
         """The records of this shard, a row group at a time, so memory stays bounded."""
-        if self.again:
-            yield from decode(self.table())
-            return
+        for table in self.tables():
+            yield from decode(table)
+
+    def tables(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """The stored columns in tables of at most 1,024 rows, ids renumbered."""
+        twice = self._twice() if self.again else set()
         with pq.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(BATCH_ROWS):
-                yield from decode(batch)
+            for batch in file.iter_batches(BATCH_ROWS, columns=columns):
+                table = pa.Table.from_batches([batch])
+                yield _renumber(table, twice, self.salt) if twice and "id" in table.column_names else table
 
     def renumbered(self) -> frozenset[str]:
         """The ids that records have in this shard only; in the store such a record has the id of its one parent."""
@@ -120,42 +123,3 @@ class Dataset(Generic[R]):
             return datasets.Dataset(schema_of(self.kind).empty_table())
         tables = [shard.table() for shard in self.shards]
         return datasets.Dataset(pa.concat_tables(tables).replace_schema_metadata(None))
-
-
-class Batch(Generic[R]):
-    """Arrow columns of some records of one shard, for vectorised steps.
-
-    `table` has id, parents, the type's columns and meta (JSON). A step returns `batch.drop(…)`,
-    `batch.set(…)` or a chain of them; rows may be dropped, never reordered or invented.
-    """
-
-    def __init__(
-        self, table: pa.Table, dropped: list[tuple[pa.Table, str, list[dict[str, Any]]]] | None = None
-    ) -> None:
-        self.table = table
-        self.dropped = dropped or []
-
-    def __len__(self) -> int:
-        return int(self.table.num_rows)
-
-    def __getitem__(self, name: str) -> pa.Array:
-        """A column as one contiguous Arrow array."""
-        column = self.table.column(name)
-        return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-    def set(self, name: str, values: Any) -> Batch[R]:
-        """This batch with column `name` replaced."""
-        at = self.table.column_names.index(name)
-        field = self.table.schema.field(name)
-        return Batch(self.table.set_column(at, field, pa.array(values, field.type)), self.dropped)
-
-    def drop(self, mask: Any, reason: str, **columns: Any) -> Batch[R]:
-        """Drop the rows where `mask` is true; `columns` (arrays as long as the batch) are their details."""
-        mask = pa.array(mask, pa.bool_()) if not isinstance(mask, pa.Array | pa.ChunkedArray) else mask
-        if not pc.any(mask).as_py():
-            return self
-        gone = self.table.filter(mask)
-        chosen = {name: pa.array(values).filter(mask).to_pylist() for name, values in columns.items()}
-        details = [dict(zip(chosen, row, strict=True)) for row in zip(*chosen.values(), strict=True)] if chosen else []
-        details = details or [{} for _ in range(gone.num_rows)]
-        return Batch(self.table.filter(pc.invert(mask)), [*self.dropped, (gone, reason, details)])

@@ -20,6 +20,7 @@ from .account import Account, Tally
 from .context import Context
 from .dataset import Dataset, Shard
 from .fingerprint import code_hash
+from .flow import named, to_table
 from .model import Answer, Model, Request
 from .options import options_of
 from .recipe import Call
@@ -28,7 +29,7 @@ from .responses import Asking, Responses
 from .schema import schema_of
 from .step import Kind, Step
 from .store import Store, write_atomic, write_table
-from .work import Setup, named, remote, to_table
+from .work import Setup, remote
 
 SHARD_RECORDS = 4096  # records in a shard of a step that generates
 

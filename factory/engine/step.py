@@ -15,8 +15,9 @@ from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddic
 from pydantic import BaseModel, ConfigDict, create_model
 
 from ..errors import PluginError
+from .batch import Batch
 from .context import Context
-from .dataset import Batch, Dataset
+from .dataset import Dataset
 from .model import Model
 from .records import Drops, Record, declare_type
 from .schema import type_name

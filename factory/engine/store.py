@@ -87,6 +87,11 @@ class Store:
         return self.root / "memo" / key[:2] / f"{key}.pickle"
 
     @property
+    def signals(self) -> Path:
+        """Where tasks keep the numbers that they measured on texts; a task's .json names its files."""
+        return self.root / "signals"
+
+    @property
     def responses(self) -> Path:
         return self.root / "responses.sqlite"
 
