@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 import factory
 from factory import Drop, InputError, Record, digest, texts
@@ -10,12 +12,14 @@ from factory.errors import did_you_mean
 
 from .duplicates import folded
 
+Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
 
 @factory.step
 def split(
     record: Record,
     keep: str,
-    parts: dict[str, float] = {"train": 0.9, "held_out": 0.1},
+    parts: dict[str, Share] = {"train": 0.9, "held_out": 0.1},
     by: Literal["content", "source"] = "content",
 ) -> bool:
     """Keep the records of one part; use it in one target per part.
@@ -30,8 +34,8 @@ def split(
     """
     if keep not in parts:
         raise InputError(f"split: keep: no part named '{keep}'; {did_you_mean(keep, parts)}")
-    if min(parts.values()) < 0 or not sum(parts.values()) > 0:
-        raise InputError(f"split: parts: shares must be positive, found {parts}")
+    if not sum(parts.values()) > 0:
+        raise InputError(f"split: parts: at least one share must be above 0, found {parts}")
     if (part := part_of(_fixed_by(record, by), parts)) != keep:
         raise Drop("other part", part=part)
     return True

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from .memo import Memo
 from .model import Answer, Model, Request
 from .records import digest
 
@@ -15,7 +16,7 @@ from .records import digest
 class Runtime(Protocol):
     """The engine's side of a context; `work.py` and `process.py` provide it."""
 
-    def map(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> Iterator[Any]: ...
+    def memos(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> list[Memo]: ...
     def ask(self, model: Model, requests: Iterable[Request], ahead: int | None) -> Iterator[Answer]: ...
     def drop(self, record: Any, reason: str, details: dict[str, Any]) -> None: ...
     def log(self, step: int, metrics: dict[str, float]) -> None: ...
@@ -57,9 +58,13 @@ class Context:
 
         Each finished item is kept store-wide under a hash of the function's code, the item and the arguments, so
         a killed stage resumes in its middle. `function` is a module's top-level function; items and arguments are
-        shards, datasets or JSON values.
+        shards, datasets, models, memos or JSON values. Arrays in results are read-only.
         """
-        return self.runtime.map(function, items, *args)
+        return (memo.load() for memo in self.memos(function, items, *args))
+
+    def memos(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> list[Memo]:
+        """`map`, with the results as what lies on disk: large ones go on to another `map` unread."""
+        return self.runtime.memos(function, items, *args)
 
     def drop(self, record: Any, reason: str, **details: Any) -> None:
         """Keep `record` among the dropped ones: an input record, or a candidate made with `derive`."""

@@ -21,6 +21,7 @@ from .context import Context
 from .dataset import Dataset, Shard
 from .fingerprint import code_hash
 from .flow import named, to_table
+from .memo import Memo
 from .model import Answer, Model, Request
 from .options import options_of
 from .recipe import Call
@@ -90,7 +91,7 @@ def run_job(job: Job, tell: Tell, submit: Callable[[bytes], Future[Any]]) -> Out
     finally:
         runtime.close()
     runtime.publish()
-    outcome.memos = runtime.memos
+    outcome.memos = runtime.known
     torch = sys.modules.get("torch")
     outcome.exact = torch is None or not torch.cuda.is_initialized()
     return outcome
@@ -147,30 +148,29 @@ class JobRuntime:
         self.job, self.step, self.account, self.tell_driver, self.submit = job, step, account, tell, submit
         self.tally = account.line(step.name)
         self.sections: list[dict[str, str]] = []
-        self.memos: list[str] = []
+        self.known: list[str] = []  # keys of memos
         self.asking: Asking | None = None
         self.metrics = job.store.work(job.fingerprint) / "metrics.jsonl"  # there it survives a kill
 
-    def map(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> Iterator[Any]:
+    def memos(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> list[Memo]:
         if "<" in function.__qualname__ or "." in function.__qualname__:
             raise PluginError(f"ctx.map needs a module's top-level function, not {function.__qualname__}")
         code, given = code_hash(function), _portable(args)
-        paths, waiting = [], []
+        found, waiting = [], []
         for item in items:
             key = digest([function.__module__, function.__name__, code, _portable(item), given], 12)
             path = self.job.store.memo(key)
-            paths.append(path)
-            self.memos.append(key)
+            found.append(Memo(str(path), key))
+            self.known.append(key)
             if not path.exists():
                 call = ("factory.engine.work", "run_memo", (function.__module__, function.__name__, item, args, path))
                 waiting.append(self.submit(pickle.dumps(call)))
-        done = len(paths) - len(waiting)
+        done = len(found) - len(waiting)
         for future in waiting:
             future.result()
             done += 1
-            self.tell(done, len(paths), function.__name__)
-        for path in paths:
-            yield pickle.loads(path.read_bytes())
+            self.tell(done, len(found), function.__name__)
+        return found
 
     def ask(self, model: Model, requests: Iterable[Request], ahead: int | None) -> Iterator[Answer]:
         if self.asking is None:
@@ -221,6 +221,8 @@ def _portable(value: Any) -> Any:
         return ["shard", value.key, bool(value.again) and Path(value.again).read_text()]
     if isinstance(value, Dataset):
         return ["dataset", [_portable(shard) for shard in value.shards]]
+    if isinstance(value, Memo):
+        return ["memo", value.key]
     if isinstance(value, Model):
         return ["model", value.identity or value.uri]
     if isinstance(value, list | tuple):

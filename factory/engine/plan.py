@@ -337,6 +337,8 @@ class _Builder:
         mine = {name: references[name] for call, step in group for name in _names(call, step) if name in references}
         known_by = {name: _identity(value) for name, value in mine.items()}
         identity: list[Any] = [FORMAT, type_name(gives)]
+        if len(names) > 1 and group and group[0][1].kind not in PER_SHARD:
+            identity.append(list(names))  # `dataset.parts` has them: they may be labels
         for call, step in group:
             identity.append(_call_identity(call, step, known_by, self.recipe))
         source, pieces = opened or (None, ())

@@ -19,6 +19,7 @@ from .account import Account, Tally
 from .context import Context
 from .dataset import BATCH_ROWS, Shard
 from .flow import Batches, Portion, expanded, filtered, gathered, mapped, sifted, vectorised
+from .memo import write_memo
 from .options import options_of
 from .project import enter_project
 from .recipe import Call
@@ -197,5 +198,4 @@ def _load_drops(path: str) -> dict[str, Any]:
 
 def run_memo(module: str, name: str, item: Any, args: tuple[Any, ...], path: Path) -> None:
     """One item of a `ctx.map`: the result goes to a file, so that it travels by path."""
-    result = getattr(import_module(module), name)(item, *args)
-    write_atomic(path, pickle.dumps(result, protocol=5))
+    write_memo(path, getattr(import_module(module), name)(item, *args))

@@ -65,7 +65,13 @@ def buffers(column: pa.Array | pa.ChunkedArray) -> Texts:
 
 def words(texts: Texts) -> Segments:
     """The words that `factory.text.words.words` finds; hashes are of their case-folded form."""
-    return Segments(*_words(texts.data, texts.offsets, *characters()))
+    return Segments(*_words(texts.data, texts.offsets, *characters(), True))
+
+
+def word_hashes(texts: Texts) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    """`rows` and `hash` of `words` alone: a quarter faster."""
+    rows, _, _, _, hashes = _words(texts.data, texts.offsets, *characters(), False)
+    return rows, hashes
 
 
 def blank_words(texts: Texts) -> Segments:
@@ -107,6 +113,12 @@ def blend(h: Any, value: Any) -> Any:
 
 
 @njit(inline="always")
+def roll(h: Any, code: Any) -> Any:
+    """A running hash of characters, cheaper than `blend`: a polynomial, for values far below 64 bits."""
+    return h * SEED + np.uint64(code)
+
+
+@njit(inline="always")
 def code_point(data: Any, at: Any) -> Any:
     """(code point, bytes) of the character that begins at `at`; Arrow has checked that it is whole."""
     first = np.int64(data[at])
@@ -128,29 +140,31 @@ def class_of(code: Any, classes: Any) -> Any:
 
 
 @njit(inline="always")
-def blend_folded(h: Any, code: Any, fold: Any, expansions: Any) -> Any:
+def roll_folded(h: Any, code: Any, fold: Any, expansions: Any) -> Any:
     """A running hash with a character in it, in the code points it folds to."""
     if code >= TABLE:
-        return blend(h, code)
+        return roll(h, code)
     folded = np.int64(fold[code])
     if folded < MULTIPLE:
-        return blend(h, folded)
+        return roll(h, folded)
     row = folded & (MULTIPLE - 1)
     for at in range(3):
         if expansions[row, at]:
-            h = blend(h, expansions[row, at])
+            h = roll(h, expansions[row, at])
     return h
 
 
+WORDLIKE = LETTER | UNSPACED_LETTER | MARK
 OUTSIDE, BASE, ELIDED, MARKED, ALONE = range(5)  # where in a word: the parts of the expression in `words`
 
 
 @njit(cache=True, nogil=True)
-def _words(data: Any, offsets: Any, classes: Any, fold: Any, expansions: Any) -> Any:
+def _words(data: Any, offsets: Any, classes: Any, fold: Any, expansions: Any, spans: Any) -> Any:
     texts = len(offsets) - 1
     most = (offsets[-1] - offsets[0]) // 2 + 2 * texts  # two bytes a word: one, and what parts it from the next
-    start, end = np.empty(most, np.int64), np.empty(most, np.int64)
-    chars, hashes = np.empty(most, np.int32), np.empty(most, np.uint64)
+    held = most if spans else 0
+    start, end = np.empty(held, np.int64), np.empty(held, np.int64)
+    chars, hashes = np.empty(held, np.int32), np.empty(most, np.uint64)
     rows = np.zeros(texts + 1, np.int64)
     found = 0
     for text in range(texts):
@@ -166,10 +180,12 @@ def _words(data: Any, offsets: Any, classes: Any, fold: Any, expansions: Any) ->
                 if classes[code] & LETTER:
                     if state == OUTSIDE:
                         state, begun, size, h = BASE, at, 0, SEED
-                    h = blend(h, fold[code])
+                    h = roll(h, fold[code])
                     size += 1
                 elif state == BASE:
-                    start[found], end[found], chars[found], hashes[found] = begun, at, size, stir(h)
+                    if spans:
+                        start[found], end[found], chars[found] = begun, at, size
+                    hashes[found] = stir(h)
                     found += 1
                     state = OUTSIDE
                 at += 1
@@ -177,6 +193,13 @@ def _words(data: Any, offsets: Any, classes: Any, fold: Any, expansions: Any) ->
             if code >= 0x80:
                 code, width = code_point(data, at)
             kind = class_of(code, classes)
+            if state <= BASE and kind & WORDLIKE == LETTER:
+                if state == OUTSIDE:
+                    state, begun, size, h = BASE, at, 0, SEED
+                h = roll_folded(h, code, fold, expansions)
+                size += 1
+                at += width
+                continue
             into = OUTSIDE
             ends = True  # whether the word before ends here
             if kind & MARK and state != OUTSIDE:  # first: Thai vowel signs are marks and unspaced letters
@@ -195,18 +218,22 @@ def _words(data: Any, offsets: Any, classes: Any, fold: Any, expansions: Any) ->
                 if following & LETTER and not following & DECIMAL:
                     into, ends = ELIDED, False
             if state != OUTSIDE and ends:
-                start[found], end[found], chars[found], hashes[found] = begun, at, size, stir(h)
+                if spans:
+                    start[found], end[found], chars[found] = begun, at, size
+                hashes[found] = stir(h)
                 found += 1
                 state = OUTSIDE
             if into != OUTSIDE:
                 if state == OUTSIDE:
                     begun, size, h = at, 0, SEED
-                h = blend_folded(h, code, fold, expansions)
+                h = roll_folded(h, code, fold, expansions)
                 size += 1
             state = into
             at += width
         if state != OUTSIDE:
-            start[found], end[found], chars[found], hashes[found] = begun, stop, size, stir(h)
+            if spans:
+                start[found], end[found], chars[found] = begun, stop, size
+            hashes[found] = stir(h)
             found += 1
         rows[text + 1] = found
     return rows, start[:found], end[:found], chars[:found], hashes[:found]
@@ -235,7 +262,7 @@ def _blank_words(data: Any, offsets: Any, classes: Any) -> Any:
             else:
                 if not size:
                     begun, h = at, SEED
-                h = blend(h, code)
+                h = roll(h, code)
                 size += 1
             at += width
         if size:
@@ -273,7 +300,7 @@ def _lines(data: Any, offsets: Any, classes: Any) -> Any:
                     if not inside:
                         begun, h = at, SEED
                     inside += 1
-                    h = blend(h, code)
+                    h = roll(h, code)
                     if not blank:
                         size, behind, whole = inside, at + width, h
             if code == 10:
@@ -304,7 +331,7 @@ def _paragraphs(data: Any, offsets: Any, line_rows: Any, line_start: Any, line_e
             h = SEED
             size = 0
             for at in range(begun, line_end[line]):
-                h = blend(h, data[at])
+                h = roll(h, data[at])
                 size += (data[at] & 0xC0) != 0x80
             start[found], end[found], chars[found], hashes[found] = begun, line_end[line], size, stir(h)
             found += 1
@@ -332,4 +359,15 @@ def _identities(data: Any, offsets: Any) -> Any:
     return found
 
 
-__all__ = ["Characters", "Segments", "Texts", "blank_words", "buffers", "identities", "lines", "paragraphs", "words"]
+__all__ = [
+    "Characters",
+    "Segments",
+    "Texts",
+    "blank_words",
+    "buffers",
+    "identities",
+    "lines",
+    "paragraphs",
+    "word_hashes",
+    "words",
+]

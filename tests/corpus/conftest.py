@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from factory import Answer, Context, Dataset, Model, Record, Request, Shard, Text, digest
+from factory.engine.memo import Memo, write_memo
 from factory.engine.project import enter_project, project_root
 from factory.engine.schema import encode, schema_of, shape_record
 from factory.engine.source import Source, enter
@@ -17,11 +18,17 @@ from factory.engine.source import Source, enter
 class Inline:
     """The runtime's side of a context: maps in order, remembers what was reported."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.sections: dict[str, str] = {}
 
-    def map(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> Iterator[Any]:
-        return (function(item, *args) for item in items)
+    def memos(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> list[Memo]:
+        found = []
+        for item in items:
+            path = self.folder / f"{len(list(self.folder.glob('*.memo')))}.memo"
+            write_memo(path, function(item, *args))
+            found.append(Memo(str(path), path.stem))
+        return found
 
     def ask(self, model: Model, requests: Iterable[Request], ahead: int | None) -> Iterator[Answer]:
         raise AssertionError("no step of this room asks a model")
@@ -48,7 +55,7 @@ def project(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def ctx(tmp_path: Path) -> Context:
-    return Context("a_step", 0, 1, tmp_path, tmp_path, Inline())
+    return Context("a_step", 0, 1, tmp_path, tmp_path, Inline(tmp_path))
 
 
 @pytest.fixture

@@ -35,8 +35,8 @@ class Notebook:
     told: list[tuple[int, int]] = field(default_factory=list)
     asked: list[Request] = field(default_factory=list)
 
-    def map(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> Iterator[Any]:
-        return (function(item, *args) for item in items)
+    def memos(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> list[Any]:
+        raise AssertionError("no step of this room maps")
 
     def ask(self, model: Model, requests: Iterable[Request], ahead: int | None) -> Iterator[Answer]:
         session = model.open(1)

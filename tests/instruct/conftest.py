@@ -67,7 +67,7 @@ class Paced:
     def _taken(self, request: Request) -> Answer:
         return replace(self.answer(request), request=request)
 
-    def map(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> Iterator[Any]:
+    def memos(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> list[Any]:
         raise AssertionError("no step of this room maps")
 
     def drop(self, record: Any, reason: str, details: dict[str, Any]) -> None:

@@ -39,8 +39,8 @@ class Notebook:
     sections: dict[str, str] = field(default_factory=dict)
     told: list[tuple[int, int]] = field(default_factory=list)
 
-    def map(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> Iterator[Any]:
-        return (function(item, *args) for item in items)
+    def memos(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> list[Any]:
+        raise AssertionError("no step of this room maps")
 
     def ask(self, model: Model, requests: Iterable[Request], ahead: int | None) -> Iterator[Answer]:
         raise AssertionError("training asks nobody")

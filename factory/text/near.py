@@ -1,0 +1,284 @@
+"""Near-duplicates of a column of texts: shingle hashes, MinHash band keys, exact Jaccard. Kernels over its buffer.
+
+Shingles are those of `factory.text.words.shingles`: word n-grams, character n-grams without blanks for scripts written
+without spaces, a text shorter than the window its own one shingle, none for a text of blanks. MinHash: Broder 1997, "On
+the resemblance and containment of documents"; banding: Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets",
+section 3.4.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from random import Random
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from .characters import MULTIPLE, SPACE, TABLE, UNSPACED_LETTER, characters
+from .segments import SEED, Texts, blend, class_of, code_point, roll, stir, word_hashes
+from .words import UNSPACED_SHARE
+
+WINDOW = np.uint64(0xD1342543DE82EF95)  # multiplier of the polynomial over a window's tokens
+EMPTY = np.uint64(0)  # the band key of a text without shingles; no other text has it
+
+
+def shingle_hashes(texts: Texts, ngram: int) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """(rows [texts + 1], hashes): those of text i are hashes[rows[i]:rows[i + 1]], as they come, repeats included.
+
+    At 32 bits two of a thousand shingles agree by chance once in ten thousand texts, and move a Jaccard by .001 then.
+    """
+    rows, hashes = word_hashes(texts)
+    table = characters()
+    by_character = _by_character(texts.data, texts.offsets, rows, table.classes, UNSPACED_SHARE)
+    if by_character.any():
+        rows, hashes = _with_characters(texts.data, texts.offsets, rows, hashes, by_character, *table)
+    found: tuple[NDArray[np.int64], NDArray[np.uint32]] = _windows(rows, hashes, ngram)
+    return found
+
+
+def band_keys(rows: NDArray[np.int64], hashes: NDArray[np.uint32], bands: int, width: int) -> NDArray[np.uint64]:
+    """Keys of each text's bands: uint64 [texts, bands]. Two texts of Jaccard s share one with 1 - (1 - s^width)^bands.
+
+    Cost: bands * width multiplications of 32 bits a shingle, eight at a time.
+    """
+    multipliers, addends = _permutations(bands * width)
+    found: NDArray[np.uint64] = _band_keys(rows, hashes, multipliers, addends, bands, width)
+    return found
+
+
+@cache
+def _permutations(count: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Multipliers (odd: each permutes the 32-bit numbers) and addends; the first n are always the same."""
+    drawn = Random(1997)
+    pairs = [(drawn.getrandbits(32) | 1, drawn.getrandbits(32)) for _ in range(count)]
+    multipliers, addends = np.array(pairs, np.uint32).T
+    return np.ascontiguousarray(multipliers), np.ascontiguousarray(addends)
+
+
+def proposed(similarity: float, bands: int, width: int) -> float:
+    """Probability that two texts of a Jaccard similarity share a band."""
+    return float(1.0 - (1.0 - similarity**width) ** bands)
+
+
+def choose_bands(threshold: float, recall: float, permutations: int) -> tuple[int, int]:
+    """(bands, width): the widest bands, as many as needed, that propose a pair at `threshold` with `recall`.
+
+    Wide bands propose fewer pairs that the check then rejects, and no more permutations are used than recall asks for.
+    Where `permutations` cannot give the recall, bands of one value come nearest.
+    """
+    for width in range(permutations, 0, -1):
+        if proposed(threshold, permutations // width, width) >= recall:
+            bands = next(n for n in range(1, permutations + 1) if proposed(threshold, n, width) >= recall)
+            return bands, width
+    return permutations, 1
+
+
+@njit(cache=True, nogil=True)
+def _by_character(data: Any, offsets: Any, words: Any, classes: Any, share: Any) -> Any:
+    """Whether a text's shingles are of characters: much of it is unspaced, or it has no words."""
+    found = np.zeros(len(offsets) - 1, np.bool_)
+    for text in range(len(found)):
+        start, stop = offsets[text], offsets[text + 1]
+        if words[text] == words[text + 1]:
+            found[text] = stop > start
+            continue
+        # Most texts are decided by bounds over bytes: an unspaced letter has three or more, a blank that is not ASCII
+        # has a first byte from 0xE0, or 0xC2.
+        wide = blank = inner = 0
+        for at in range(start, stop):
+            byte = data[at]
+            wide += byte >= 0xE0
+            blank += (byte <= 0x20) | (byte == 0xC2)
+            inner += (byte & 0xC0) == 0x80
+        if wide <= share * (stop - start - inner - blank - wide):
+            continue
+        unspaced = seen = 0
+        at = start
+        while at < stop:
+            code, width = code_point(data, at)
+            kind = class_of(code, classes)
+            seen += not kind & SPACE
+            unspaced += (kind & UNSPACED_LETTER) != 0
+            at += width
+        found[text] = unspaced > share * seen
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _with_characters(
+    data: Any, offsets: Any, word_rows: Any, word_tokens: Any, by_character: Any, classes: Any, fold: Any,
+    expansions: Any,
+) -> Any:  # fmt: skip
+    """Token hashes where the marked texts have their case-folded characters without blanks, the others their words."""
+    most = 0
+    for text in range(len(by_character)):
+        size = offsets[text + 1] - offsets[text]
+        most += 3 * size if by_character[text] else word_rows[text + 1] - word_rows[text]
+    tokens = np.empty(most, np.uint64)
+    rows = np.zeros(len(by_character) + 1, np.int64)
+    found = 0
+    for text in range(len(by_character)):
+        if by_character[text]:
+            at, stop = offsets[text], offsets[text + 1]
+            while at < stop:
+                code, width = code_point(data, at)
+                at += width
+                if class_of(code, classes) & SPACE:
+                    continue
+                folded = np.int64(fold[code]) if code < TABLE and code != 0x2019 else code
+                if folded < MULTIPLE:
+                    tokens[found] = stir(roll(SEED, folded))
+                    found += 1
+                    continue
+                for part in range(3):
+                    if expansions[folded & (MULTIPLE - 1), part]:
+                        tokens[found] = stir(roll(SEED, expansions[folded & (MULTIPLE - 1), part]))
+                        found += 1
+        else:
+            for word in range(word_rows[text], word_rows[text + 1]):
+                tokens[found] = word_tokens[word]
+                found += 1
+        rows[text + 1] = found
+    return rows, tokens[:found]
+
+
+@njit(cache=True, nogil=True)
+def _windows(rows: Any, tokens: Any, ngram: Any) -> Any:
+    """Hashes of runs of `ngram` tokens; of all tokens where there are fewer. A rolling polynomial, then stirred."""
+    leaving = np.uint64(1)
+    for _ in range(ngram):
+        leaving *= WINDOW
+    hashes = np.empty(len(tokens), np.uint32)
+    starts = np.zeros(len(rows), np.int64)
+    found = 0
+    for text in range(len(rows) - 1):
+        first, last = rows[text], rows[text + 1]
+        h = np.uint64(0)
+        for at in range(first, last):
+            h = h * WINDOW + tokens[at]
+            if at - first >= ngram:
+                h -= tokens[at - ngram] * leaving
+            if at - first >= ngram - 1:
+                hashes[found] = np.uint32(stir(h) >> np.uint64(32))
+                found += 1
+        if 0 < last - first < ngram:
+            hashes[found] = np.uint32(stir(h + np.uint64(last - first)) >> np.uint64(32))
+            found += 1
+        starts[text + 1] = found
+    return starts, hashes[:found]
+
+
+@njit(cache=True, nogil=True)
+def _band_keys(rows: Any, hashes: Any, multipliers: Any, addends: Any, bands: Any, width: Any) -> Any:
+    keys = np.zeros((len(rows) - 1, bands), np.uint64)
+    least = np.empty(len(multipliers), np.uint32)
+    for text in range(len(rows) - 1):
+        if rows[text] == rows[text + 1]:
+            continue
+        least[:] = np.uint32(0xFFFFFFFF)
+        for at in range(rows[text], rows[text + 1]):
+            x = hashes[at]
+            for each in range(len(multipliers)):
+                least[each] = min(least[each], np.uint32(multipliers[each] * x + addends[each]))
+        for band in range(bands):
+            h = np.uint64(band + 1) * SEED
+            for each in range(band * width, (band + 1) * width):
+                h = blend(h, least[each])
+            keys[text, band] = max(stir(h), np.uint64(1))
+    return keys
+
+
+@njit(cache=True, nogil=True)
+def jaccard(one: Any, other: Any) -> float:
+    """Jaccard similarity of two sorted arrays, each without repeats; 0 when both are empty."""
+    both = first = second = 0
+    while first < len(one) and second < len(other):
+        if one[first] == other[second]:
+            both += 1
+            first += 1
+            second += 1
+        elif one[first] < other[second]:
+            first += 1
+        else:
+            second += 1
+    union = len(one) + len(other) - both
+    return both / union if union else 0.0
+
+
+BUCKET = 64  # of the texts that share a band key, each is compared with the first 64: a key shared by more is rare
+
+
+@njit(cache=True, nogil=True)
+def pairs(keys: Any, owners: Any) -> Any:
+    """(earlier, later): the owners that stand together under one key. `keys` are sorted, owners within a key ascend."""
+    total = 0
+    for filling in range(2):
+        if filling:
+            first, second = np.empty(total, np.int64), np.empty(total, np.int64)
+        else:
+            first, second = np.empty(0, np.int64), np.empty(0, np.int64)
+        total = 0
+        start = 0
+        for at in range(1, len(keys) + 1):
+            if at < len(keys) and keys[at] == keys[start]:
+                continue
+            for later in range(start + 1, at):
+                for earlier in range(start, min(later, start + BUCKET)):
+                    if filling:
+                        first[total], second[total] = owners[earlier], owners[later]
+                    total += 1
+            start = at
+    return first, second
+
+
+@njit(cache=True, nogil=True)
+def distinct(rows: Any, hashes: Any, wanted: Any) -> Any:
+    """The shingles of the wanted texts, each text's sorted and without repeats: (rows [wanted + 1], hashes)."""
+    total = 0
+    for text in wanted:
+        total += rows[text + 1] - rows[text]
+    flat = np.empty(total, np.uint32)
+    starts = np.zeros(len(wanted) + 1, np.int64)
+    filled = 0
+    for at in range(len(wanted)):
+        held = np.sort(hashes[rows[wanted[at]] : rows[wanted[at] + 1]])
+        for each in range(len(held)):
+            if each == 0 or held[each] != held[each - 1]:
+                flat[filled] = held[each]
+                filled += 1
+        starts[at + 1] = filled
+    return starts, flat[:filled]
+
+
+@njit(cache=True, nogil=True)
+def jaccards(rows: Any, hashes: Any, first: Any, second: Any) -> Any:
+    """Jaccard similarity of each pair of texts; `rows` and `hashes` are those of `distinct`."""
+    found = np.empty(len(first), np.float64)
+    for at in range(len(first)):
+        one = hashes[rows[first[at]] : rows[first[at] + 1]]
+        other = hashes[rows[second[at]] : rows[second[at] + 1]]
+        found[at] = jaccard(one, other)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def anchor(first: Any, second: Any, similarity: Any, order: Any, rows: Any) -> Any:
+    """The kept text that each text is dropped for, or -1; and the edge between them.
+
+    order  texts by preference, the best first; each is kept unless it has an edge to one kept before it
+    rows   edges of text i are order-independent slots rows[i] to rows[i + 1] of `first` (the text) and `second`
+
+    Every dropped text has an edge to its anchor, and anchors are kept: similarity never chains.
+    """
+    kept = np.zeros(len(order), np.bool_)
+    anchors = np.full(len(order), -1, np.int64)
+    edges = np.full(len(order), -1, np.int64)
+    for text in order:
+        best = -1.0
+        for edge in range(rows[text], rows[text + 1]):
+            if kept[second[edge]] and similarity[edge] > best:
+                best, anchors[text], edges[text] = similarity[edge], second[edge], edge
+        kept[text] = anchors[text] < 0
+    return anchors, edges
