@@ -9,23 +9,34 @@ import factory
 
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
-    from . import draw, duplicates, language, minhash, normalize, paragraphs, pii, quality, reshape, split
+    from . import budget, classifier, coverage, cut, draw, duplicates, interleave, language, minhash, minhash_index, mix
+    from . import normalize, paragraphs, perplexity_filter, pii, quality, reshape, shuffle, split
 
     return [
         reshape.as_pairs,
         reshape.as_text,
+        classifier.classifier,
+        coverage.coverage,
+        cut.cut,
         duplicates.dedup_exact,
         minhash.dedup_minhash,
+        perplexity_filter.filter_perplexity,
         quality.gopher_quality,
+        interleave.interleave,
         language.language,
         quality.length,
         pii.mask_pii,
+        minhash_index.minhash_index,
+        mix.mix,
         normalize.normalize,
         quality.repetition,
+        shuffle.shuffle,
         split.split,
         paragraphs.split_paragraphs,
         draw.subsample,
         draw.take,
+        budget.token_budget,
+        classifier.train_classifier,
     ]
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
 
 import factory
 from factory import InputError, Text, derive
 
+from .boundaries import SENTENCE_END, whole_character
+
 HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*$")
 UNDERLINE = re.compile(r"([=\-~^*+])\1{2,}\s*$")  # Setext and reStructuredText
 FENCE = re.compile(r"\s{0,3}(```+|~~~+)")
-SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+|(?<=[。！？])|\n")
 
 
 class Paragraph(NamedTuple):
@@ -25,7 +27,9 @@ class Paragraph(NamedTuple):
 
 
 @factory.step
-def split_paragraphs(record: Text, max_chars: int = 2000, min_chars: int = 200) -> Iterator[Text]:
+def split_paragraphs(
+    record: Text, max_chars: Annotated[int, Field(ge=1)] = 2000, min_chars: Annotated[int, Field(ge=0)] = 200
+) -> Iterator[Text]:
     """Cut a document into parts of at most `max_chars`: at headings, then between paragraphs.
 
     Only a paragraph that is too long itself is cut, at sentence ends and line ends, and a sentence that is too long at
@@ -34,8 +38,8 @@ def split_paragraphs(record: Text, max_chars: int = 2000, min_chars: int = 200) 
     max_chars  the most characters of a part
     min_chars  a section shorter than this shares a part with the next one
     """
-    if not 0 <= min_chars <= max_chars or not max_chars:
-        raise InputError(f"split_paragraphs: min_chars {min_chars} must lie between 0 and max_chars {max_chars}")
+    if min_chars > max_chars:
+        raise InputError(f"split_paragraphs: min_chars {min_chars} must be at most max_chars {max_chars}")
     for number, (heading, text) in enumerate(parts(record["text"], max_chars, min_chars), 1):
         meta = {**record.get("meta", {}), "part": number, **({"heading": heading} if heading else {})}
         yield derive(record, text=text, meta=meta)
@@ -111,7 +115,4 @@ def _cut_point(text: str, start: int, most: int) -> int:
         start += 1
     if (blank := text.rfind(" ", start + most // 2, start + most)) > start:
         return blank + 1
-    cut = start + most
-    while cut > start + 1 and unicodedata.combining(text[cut]):
-        cut -= 1
-    return cut
+    return whole_character(text, start, start + most)

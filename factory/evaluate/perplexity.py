@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from factory import CausalLM, Context, Dataset, InputError, Metric, PromptCompletion, derive, step, text_of
 from factory.models.chat import encode_turns
+from factory.models.likelihood import Encoded, losses
 from factory.models.loading import load_causal_lm, load_tokenizer
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
-BATCH_TOKENS = 2048  # of a batch, padding included: enough to keep two cores or a GPU busy, little memory
 MEASURES = ("perplexity", "bits_per_character", "bits_per_byte", "tokens")
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """One record as a tokenizer writes it: ids, and a 1 for each token of the completion."""
-
-    ids: list[int]
-    mask: list[int]
 
 
 @step
@@ -62,13 +53,13 @@ def perplexity(
     total = len(models) * len(records)
     for place, (name, model) in enumerate(models.items()):
         lm = load_causal_lm(model)
-        losses = []
-        for loss in record_losses(lm, encoded[name]):
-            losses.append(loss)
-            ctx.progress(place * len(records) + len(losses), total, name)
+        nats = []
+        for _, loss in losses(lm, encoded[name]):
+            nats.append(loss)
+            ctx.progress(place * len(records) + len(nats), total, name)
         del lm  # before the next model is loaded
         tokens = sum(sum(one.mask) for one in encoded[name])
-        table[name] = _measures(math.fsum(losses), tokens, characters, size)
+        table[name] = _measures(math.fsum(nats), tokens, characters, size)
     ctx.report("Perplexity", _markdown(table, len(records)))
     for name, values in table.items():
         for measure in MEASURES:
@@ -105,39 +96,6 @@ def _completion(record: PromptCompletion, tokenizer: PreTrainedTokenizerBase) ->
     ids, mask = encode_turns(tokenizer, record["prompt"], record["completion"])
     end = len(mask) - mask[::-1].index(1)
     return Encoded(ids[:end], mask[:end])
-
-
-def record_losses(model: PreTrainedModel, encoded: Sequence[Encoded]) -> Iterator[float]:
-    """Negative log-likelihood (nats) of each record's completion, longest record first.
-
-    Batches hold records of like length, at most BATCH_TOKENS with padding; they depend on the lengths alone.
-    """
-    order = sorted(range(len(encoded)), key=lambda at: (-len(encoded[at].ids), at))
-    while order:
-        rows = max(1, BATCH_TOKENS // len(encoded[order[0]].ids))
-        yield from _batch_losses(model, [encoded[at] for at in order[:rows]])
-        order = order[rows:]
-
-
-def _batch_losses(model: PreTrainedModel, batch: Sequence[Encoded]) -> list[float]:
-    import torch
-
-    shape = (len(batch), max(len(one.ids) for one in batch))
-    ids, attention, wanted = (torch.zeros(shape, dtype=torch.long) for _ in range(3))
-    for row, one in enumerate(batch):
-        ids[row, : len(one.ids)] = torch.tensor(one.ids)
-        attention[row, : len(one.ids)] = 1
-        wanted[row, : len(one.ids)] = torch.tensor(one.mask)
-    ids, attention = ids.to(model.device), attention.to(model.device)
-    with torch.inference_mode():
-        hidden: Any = model(input_ids=ids, attention_mask=attention, use_cache=False)
-        losses = []
-        for row, (logits, tokens) in enumerate(zip(hidden.logits, ids, strict=True)):
-            at = wanted[row, 1:].nonzero().squeeze(1).to(ids.device)
-            # float64 for the sum over the vocabulary: two equal models must not differ by their rounding
-            logs = torch.log_softmax(logits[at].double(), -1)
-            losses.append(-float(logs.gather(1, tokens[at + 1].unsqueeze(1)).sum()))
-    return losses
 
 
 def _measures(nats: float, tokens: int, characters: int, size: int) -> dict[str, float]:

@@ -10,7 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import factory
-from factory import CausalLM, InputError, Model, ModelError, RewardModel, Tokenizer, digest, hash_file, project_path
+from factory import (
+    CausalLM,
+    Classifier,
+    Index,
+    InputError,
+    Model,
+    ModelError,
+    RewardModel,
+    Tokenizer,
+    digest,
+    hash_file,
+    project_path,
+)
 from factory.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -18,8 +30,10 @@ if TYPE_CHECKING:
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 # Files that answers depend on; a model card, a training log or an optimizer's state change nothing.
-MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja", "*.py")
+MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja", "*.py", "*.npy")
 NOT_MODEL_FILES = ("trainer_state.json", "training_args.bin", "optimizer.bin", "scheduler.bin", "README.txt")
+CLASSIFIER = "classifier.json"  # classifiers.py writes it beside the weights
+INDEX = "minhash.json"  # of a deduplication index: what its sketches were made with
 
 
 @dataclass(frozen=True)
@@ -57,17 +71,20 @@ def open_model(uri: str) -> Model | None:
 
 
 def _is_model(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("config.json", "adapter_config.json", "tokenizer_config.json"))
+    names = ("config.json", "adapter_config.json", "tokenizer_config.json", CLASSIFIER, INDEX)
+    return any((folder / name).is_file() for name in names)
 
 
 def _open_folder(uri: str, folder: Path) -> Model:
-    """A folder in Hugging Face form as the kind of model its files say it is."""
+    """A folder in Hugging Face form, or of a classifier, as the kind of model its files say it is."""
     if not _is_model(folder):
         raise ModelError(f"model '{uri}': {folder} holds neither config.json, adapter_config.json nor a tokenizer")
     adapter, config = (_read_json(folder / name) for name in ("adapter_config.json", "config.json"))
     identity = _folder_identity(folder, adapter)
+    if (folder / INDEX).is_file():
+        return Index(uri, identity, folder)
     if adapter is None and config is None:
-        return Tokenizer(uri, identity, folder)
+        return (Classifier if (folder / CLASSIFIER).is_file() else Tokenizer)(uri, identity, folder)
     heads = " ".join((config or {}).get("architectures") or [])
     if (adapter or {}).get("task_type") == "SEQ_CLS" or "ForSequenceClassification" in heads:
         return RewardModel(uri, identity, folder)

@@ -18,18 +18,28 @@ def test_steps_and_their_signatures() -> None:
     assert signatures == {
         "as_pairs": "Record → PromptCompletion",
         "as_text": "Record → Text",
+        "classifier": "Record → Record",
+        "coverage": "Dataset[Record] → Iterator[Metric]",
+        "cut": "Text → Iterator[Text]",
         "dedup_exact": "Dataset[Record] → Drops",
         "dedup_minhash": "Dataset[Record] → Drops",
+        "filter_perplexity": "Iterator[Record] → Iterator[Record]",
         "gopher_quality": "Text → bool",
+        "interleave": "Dataset[Record] → Iterator[Record]",
         "language": "Record → Record",
         "length": "Record → bool",
         "mask_pii": "Record → Record",
+        "minhash_index": "Dataset[Record] → Index",
+        "mix": "Dataset[Record] → Iterator[Record]",
         "normalize": "Record → Record",
         "repetition": "Text → bool",
+        "shuffle": "Dataset[Record] → Iterator[Record]",
         "split": "Record → bool",
         "split_paragraphs": "Text → Iterator[Text]",
         "subsample": "Dataset[Record] → Drops",
         "take": "Dataset[Record] → Drops",
+        "token_budget": "Dataset[Record] → Drops",
+        "train_classifier": "Dataset[Record] → Classifier",
     }
 
 
