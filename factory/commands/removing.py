@@ -115,8 +115,8 @@ def _remove(store: Store, touched: list[Touched], names: set[str]) -> int:
     for key in {path.name.partition(".")[0] for path in tasks if mentioned(path, made)}:
         for signals in _signals(store, key):
             (store.signals / signals[:2] / f"{signals}.parquet").unlink(missing_ok=True)
-        for ending in (".json", ".parquet", ".dropped.parquet"):
-            store.task(key).with_suffix(ending).unlink(missing_ok=True)
+        for path in sorted(store.task(key).parent.glob(f"{key}.*"), key=lambda path: path.suffix):  # .json first
+            path.unlink()
     if not store.responses.exists():
         return 0
     responses = Responses(store.responses)

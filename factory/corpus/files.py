@@ -15,7 +15,7 @@ from factory.errors import did_you_mean
 
 from .formats import READERS, format_of, read_rows
 from .kinds import convert, kind_of
-from .packing import PIECE, buckets, cut_lines
+from .packing import PIECE, buckets, cut_lines, cut_row_groups
 from .reading import COMPRESSIONS, UTF16
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -40,19 +40,28 @@ class Files(Source):
         return Text  # nothing can be read, so all of it will be dropped
 
     def pieces(self) -> list[Piece]:
-        """Big uncompressed jsonl files cut, all others in buckets. A piece's detail: [(place, start, end, first line)].
+        """Big Parquet and uncompressed jsonl files cut, all others in buckets.
+
+        A piece's detail is [(place, start, end, number of the first row or line)]: bytes, or row groups of Parquet.
 
         The kind counts in every key, since it decides how a row is read, and so do line numbers, since they are places.
         """
-        big = {place for place, path in self.paths.items() if place.lower().endswith(".jsonl") and _can_cut(path)}
-        packed = buckets({place: _size(self.paths[place]) for place in self.paths if place not in big})
+        cuts: dict[str, Any] = {}
+        for place, path in sorted(self.paths.items()):
+            if place.lower().endswith(".jsonl") and _can_cut(path):
+                cuts[place] = cut_lines(path)
+            elif place.lower().endswith(".parquet") and len(parts := cut_row_groups(path)) > 1:
+                cuts[place] = parts
+        packed = buckets({place: _size(self.paths[place]) for place in self.paths if place not in cuts})
         pieces = [self._piece([(place, 0, None, 1) for place in places]) for places in packed]
-        for place in sorted(big):
-            pieces += [self._piece([(place, *part)]) for part in cut_lines(self.paths[place])]
-        return pieces
+        return pieces + [self._piece([(place, *part)]) for place in cuts for part in cuts[place]]
 
     def _piece(self, parts: list[tuple[str, int, int | None, int]]) -> Piece:
-        content = [[place, _hash(self.paths[place], start, end), first] for place, start, end, first in parts]
+        content: list[Any] = []
+        for place, start, end, first in parts:
+            rows = place.lower().endswith(".parquet")  # then start and end are row groups, not bytes
+            known = [_hash(self.paths[place], 0, None), start, end] if rows else _hash(self.paths[place], start, end)
+            content.append([place, known, first])
         places = tuple(place for place, *_ in parts)
         return Piece(digest([self.kind.__name__, content]), places, tuple(parts))
 

@@ -12,7 +12,7 @@ import orjson
 
 from factory import Drop, Row
 
-from .reading import COMPRESSIONS, Line, decode, read_bytes, read_lines
+from .reading import COMPRESSIONS, Line, decode, decoded, read_bytes, read_lines, read_raw
 
 # A message column that holds a list is written to csv as JSON; nothing else is parsed.
 JSON_CELLS = (
@@ -35,7 +35,7 @@ def format_of(name: str) -> str:
 
 
 def read_rows(path: Path, place: str, start: int = 0, end: int | None = None, first: int = 1) -> Iterator[Row]:
-    """Every row of a file, or of bytes [start, end) of a jsonl file where line `first` begins.
+    """Every row of a file; of bytes [start, end) of a jsonl file, or such row groups of Parquet, where `first` begins.
 
     A file that holds no row at all gives one Drop at the file's place.
     """
@@ -43,11 +43,12 @@ def read_rows(path: Path, place: str, start: int = 0, end: int | None = None, fi
     try:
         if path.stat().st_size == 0:
             raise Drop("empty file")
-        rows = (
-            _jsonl(read_lines(path, start, end, first), place)
-            if format_of(path.name) == ".jsonl"
-            else READERS[format_of(path.name)](path, place)
-        )
+        if format_of(path.name) == ".jsonl":
+            rows = _jsonl(read_raw(path, start, end, first), place)
+        elif format_of(path.name) == ".parquet":
+            rows = _parquet(path, place, start, end, first)
+        else:
+            rows = READERS[format_of(path.name)](path, place)
         for count, row in enumerate(rows, 1):  # noqa: B007
             yield row
     except Drop as fault:
@@ -71,20 +72,27 @@ def _html(path: Path, place: str) -> Iterator[Row]:
     yield place, {"text": text, "path": place, **({"title": title} if title else {})}
 
 
-def _jsonl(lines: Iterator[Line], place: str) -> Iterator[Row]:
+def _pdf(path: Path, place: str) -> Iterator[Row]:
+    from .pdf import pdf_text
+
+    text, title, pages = pdf_text(read_bytes(path))
+    yield place, {"text": text, "path": place, "pages": pages, **({"title": title} if title else {})}
+
+
+def _jsonl(lines: Iterator[tuple[int, int, bytes | Drop]], place: str) -> Iterator[Row]:
     """One JSON object a line; blank lines are no rows."""
-    for line in lines:
-        if line.fault is not None:
-            yield f"{place}#{line.number}", line.fault
-        elif line.text and not line.text.isspace():
-            yield f"{place}#{line.number}", _object(line.text, line.number)
+    for number, offset, raw in lines:
+        if isinstance(raw, Drop):
+            yield f"{place}#{number}", raw
+        elif raw and not raw.isspace():
+            yield f"{place}#{number}", _object(raw, number, offset)
 
 
-def _object(text: str, line: int) -> dict[str, Any] | Drop:
+def _object(raw: bytes, line: int, offset: int = 0) -> dict[str, Any] | Drop:
     try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        return Drop("malformed json", error=error.msg, line=line)
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:  # bytes that are no text are the better reason
+        return decoded(raw, line, offset).fault or Drop("malformed json", error=error.msg, line=line)
     if not isinstance(value, dict):
         return Drop("not a json object", found=type(value).__name__, line=line)
     return value
@@ -97,8 +105,8 @@ def _json(path: Path, place: str) -> Iterator[Row]:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         head = data.split(b"\n", 1)[0]
-        if head != data and isinstance(_object(head.decode(errors="replace"), 1), dict):
-            yield from _jsonl(read_lines(path), place)
+        if head != data and isinstance(_object(head, 1), dict):
+            yield from _jsonl(read_raw(path), place)
             return
         decode(data)  # a better reason, if there is one
         raise Drop("malformed json", error=error.msg, line=error.lineno) from None
@@ -176,22 +184,35 @@ def _tsv(path: Path, place: str) -> Iterator[Row]:
     return _csv(path, place, "\t")
 
 
-def _parquet(path: Path, place: str) -> Iterator[Row]:
-    """Rows numbered from 1, a batch at a time."""
+def _parquet(path: Path, place: str, start: int = 0, end: int | None = None, first: int = 1) -> Iterator[Row]:
+    """Rows of these row groups, numbered from `first`, a batch at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    number = 0
+    number = first - 1
     packed = path.suffix in COMPRESSIONS
     with io.BytesIO(read_bytes(path)) if packed else path.open("rb") as file:
         try:
-            for batch in pq.ParquetFile(file).iter_batches(1024):
-                for at in range(batch.num_rows):
+            groups = pq.ParquetFile(file)
+            last = groups.num_row_groups if end is None else end
+            for batch in groups.iter_batches(1024, row_groups=range(start, last)):
+                for row in _plain_rows(batch, number):
                     number += 1
-                    yield f"{place}#{number}", plain_row(batch.slice(at, 1), number)
+                    yield f"{place}#{number}", row
         except (pa.ArrowException, OSError) as error:
             said = str(error).split("\n")[0]
             yield f"{place}#{number + 1}" if number else place, Drop("malformed parquet", error=said, row=number + 1)
+
+
+def _plain_rows(batch: Any, before: int) -> list[dict[str, Any] | Drop]:
+    """The rows of a batch at once where all is plain JSON, 20 times faster; else one by one."""
+    try:
+        rows: list[dict[str, Any] | Drop] = batch.to_pylist()
+        if all(isinstance(cell, str | int | float | bool | None) for row in rows for cell in row.values()):  # type: ignore[union-attr]
+            return rows
+    except (UnicodeDecodeError, ValueError, OverflowError):
+        pass
+    return [plain_row(batch.slice(at, 1), before + at + 1) for at in range(batch.num_rows)]
 
 
 def plain_row(row: Any, number: int) -> dict[str, Any] | Drop:
@@ -217,7 +238,8 @@ READERS: dict[str, Callable[[Path, str], Iterator[Row]]] = {
     ".md": _text,
     ".html": _html,
     ".htm": _html,
-    ".jsonl": lambda path, place: _jsonl(read_lines(path), place),
+    ".pdf": _pdf,
+    ".jsonl": lambda path, place: _jsonl(read_raw(path), place),
     ".json": _json,
     ".csv": _csv,
     ".tsv": _tsv,

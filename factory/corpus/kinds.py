@@ -53,6 +53,8 @@ def kind_of(row: Mapping[str, Any]) -> Any:
 
 def convert(row: Mapping[str, Any], kind: Any) -> list[Fields] | Drop:
     """A row as fields of records of `kind`, usually one; fields that are no column are kept beside them."""
+    if kind is Text and isinstance(row.get("text"), str) and not isinstance(row.get("meta"), str):
+        return [dict(row)]  # most rows of a corpus
     row = dict(row)
     if isinstance(row.get("meta"), str):  # as `export` writes it to csv and parquet
         row["meta"] = _parsed_meta(row["meta"])

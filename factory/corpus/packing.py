@@ -1,4 +1,4 @@
-"""How files become pieces: big ones are cut at line ends, small ones packed by a hash of their place."""
+"""How files become pieces: big ones are cut at line ends or row groups, small ones packed by a hash of their place."""
 
 from __future__ import annotations
 
@@ -45,6 +45,30 @@ def cut_lines(path: Path, limit: int = PIECE) -> list[tuple[int, int, int]]:
     """
     stat = path.stat()
     return list(_cut(path, stat.st_size, stat.st_mtime_ns, limit))
+
+
+def cut_row_groups(path: Path, limit: int = PIECE) -> list[tuple[int, int | None, int]]:
+    """(first row group, behind the last, number of the first row) of parts of a Parquet file of about `limit` bytes.
+
+    Bytes are those of the columns before compression. One part for a file that cannot be read: reading it tells why.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        groups = pq.read_metadata(path)
+    except (pa.ArrowException, OSError):
+        return [(0, None, 1)]
+    parts: list[tuple[int, int | None, int]] = []
+    begun = row = size = 0
+    for number in range(groups.num_row_groups):
+        group = groups.row_group(number)
+        if size and size + group.total_byte_size > limit:
+            parts.append((begun, number, row + 1))
+            row += sum(groups.row_group(one).num_rows for one in range(begun, number))
+            begun, size = number, 0
+        size += group.total_byte_size
+    return [*parts, (begun, None, row + 1)]
 
 
 @lru_cache(maxsize=1024)

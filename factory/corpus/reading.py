@@ -112,6 +112,14 @@ def read_lines(path: Path, start: int = 0, end: int | None = None, first: int = 
     A line with broken UTF-8 or a NUL byte comes with a fault; a file that ends broken (truncated gzip) gives
     its whole lines and then one faulty line.
     """
+    for number, offset, raw in read_raw(path, start, end, first):
+        yield Line(number, "", raw, last=True) if isinstance(raw, Drop) else decoded(raw, number, offset)
+
+
+def read_raw(
+    path: Path, start: int = 0, end: int | None = None, first: int = 1
+) -> Iterator[tuple[int, int, bytes | Drop]]:
+    """(number, offset, bytes) of each line, not yet decoded; at the end the Drop that says why there are no more."""
     number, offset = first, start
     try:
         pieces = blocks(path, start, end)
@@ -119,11 +127,11 @@ def read_lines(path: Path, start: int = 0, end: int | None = None, first: int = 
             skipped, pieces = in_utf8(pieces)
             offset += skipped if skipped == 3 else 0
         for raw in _cut(pieces):
-            yield _decoded(raw, number, offset)
+            yield number, offset, raw
             number += 1
             offset += len(raw) + 1
     except Drop as fault:
-        yield Line(number, "", Drop(fault.reason, **fault.details, line=number), last=True)
+        yield number, offset, Drop(fault.reason, **fault.details, line=number)
 
 
 def _cut(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -140,7 +148,8 @@ def _cut(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield tail
 
 
-def _decoded(raw: bytes, number: int, offset: int) -> Line:
+def decoded(raw: bytes, number: int, offset: int) -> Line:
+    """A line's text, or what is broken in it."""
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:

@@ -353,20 +353,16 @@ class Runner:
         finally:
             for future in waiting:
                 future.cancel()
-        shards = []
-        for index, (key, _) in enumerate(tasks):
-            stem, note_of = self.store.task(key), notes[key]
-            entry = {
-                "file": f"shard-{index:05d}.parquet",
-                "key": note_of["key"],
-                "records": note_of["records"],
-                "dropped": note_of["dropped"],
-                "dropped_file": f"dropped-{index:05d}.parquet",
-                "task": key,
-            }
-            link(stem.with_suffix(".parquet"), folder / entry["file"])
-            link(stem.with_suffix(".dropped.parquet"), folder / entry["dropped_file"])
-            shards.append(entry)
+        shards: list[dict[str, Any]] = []
+        for key, _ in tasks:
+            for part, made in enumerate(notes[key]["shards"]):
+                index = len(shards)
+                entry = {"file": f"shard-{index:05d}.parquet", **made, "dropped": 0, "dropped_file": "", "task": key}
+                link(self.store.task(key).with_suffix(f".{part:05d}.parquet"), folder / entry["file"])
+                if part == 0:  # beside the first shard lies what the whole task dropped
+                    entry |= {"dropped": notes[key]["dropped"], "dropped_file": f"dropped-{index:05d}.parquet"}
+                    link(self.store.task(key).with_suffix(".dropped.parquet"), folder / entry["dropped_file"])
+                shards.append(entry)
         totals = {name: sum(notes[key][name] for key, _ in tasks) for name in ("in", "out", "dropped")}
         return shards, {**totals, "funnel": merge_funnels(notes[key]["funnel"] for key, _ in tasks)}
 

@@ -21,6 +21,8 @@ from .schema import decode, encode, faults, schema_of, shape_record
 from .signals import Signals
 from .step import Step
 
+SHARD_BYTES = 64 << 20  # of Arrow columns: what a task reads may be larger, compressed or expanded
+
 Portion: TypeAlias = list[Any] | pa.Table
 
 
@@ -47,17 +49,32 @@ def table_of(portion: Portion, schema: pa.Schema, account: Account, tally: Tally
 def to_table(records: Iterable[Any], schema: pa.Schema, account: Account, tally: Tally) -> pa.Table:
     """Records as one table, kept in the account; what cannot be encoded is dropped."""
     iterator = iter(records)
-    return gathered(iter(lambda: list(islice(iterator, BATCH_ROWS)), []), schema, account, tally)
+    tables = list(leaving(iter(lambda: list(islice(iterator, BATCH_ROWS)), []), schema, account, tally))
+    return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
-def gathered(portions: Iterator[Portion], schema: pa.Schema, account: Account, tally: Tally) -> pa.Table:
-    """What leaves a stage as one table, kept in the account."""
-    tables = []
+def leaving(portions: Iterator[Portion], schema: pa.Schema, account: Account, tally: Tally) -> Iterator[pa.Table]:
+    """What leaves a stage, kept in the account."""
     for portion in portions:
         table = table_of(portion, schema, account, tally)
         account.keep(table.column("id").to_pylist())
-        tables.append(table)
-    return pa.concat_tables(tables) if tables else schema.empty_table()
+        yield table
+
+
+def in_shards(tables: Iterator[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Tables joined up to the size of a shard: at least one, and only that one may be empty."""
+    held: list[pa.Table] = []
+    size = 0
+    written = False
+    for table in tables:
+        held.append(table)
+        size += table.nbytes
+        if size >= SHARD_BYTES:
+            yield pa.concat_tables(held)
+            held, size, written = [], 0, True
+    joined = pa.concat_tables(held) if held else schema.empty_table()
+    if len(joined) or not written:
+        yield joined
 
 
 def _encoded(rows: list[Any], schema: pa.Schema, account: Account, tally: Tally) -> tuple[list[Any], pa.Table]:

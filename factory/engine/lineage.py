@@ -93,7 +93,7 @@ def resolve_id(stage: Stage, prefix: str) -> list[str]:
     found: list[str] = []
     manifest = stage.manifest or {"shards": []}
     for entry in manifest["shards"]:
-        for name in (entry["file"], entry["dropped_file"]):
+        for name in filter(None, (entry["file"], entry["dropped_file"])):
             if name:
                 ids = pq.read_table(stage.folder / name, columns=["id"]).column("id")
                 found += ids.filter(pc.starts_with(ids, prefix)).to_pylist()
@@ -123,7 +123,9 @@ def descendants(store: Store, record_id: str, place: str) -> list[Touched]:
             mine.model = taught or upstream or any(mentioned(path, made) for path in inputs)
         else:
             mine.kept = {row for entry in shards for row in mentioned(folder / entry["file"], made, everything=taught)}
-        mine.dropped = {row for entry in shards for row in mentioned(folder / entry["dropped_file"], made)}
+        mine.dropped = {
+            row for entry in shards if entry["dropped"] for row in mentioned(folder / entry["dropped_file"], made)
+        }
         if mine.kept or mine.dropped or mine.model:
             touched[name] = mine
             made |= mine.kept

@@ -39,6 +39,8 @@ def schema_of(kind: Any) -> pa.Schema:
 def shape_record(record: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """The record with columns `names` and every other field moved into meta (an existing meta key wins)."""
     names = tuple(names)
+    if record.keys() == {"id", "parents", "meta", *names} and list(record) == ["id", "parents", *names, "meta"]:
+        return dict(record)
     meta = record.get("meta") or {}
     extra = {key: value for key, value in record.items() if key not in names and key not in KEPT}
     shaped = {"id": record["id"], "parents": list(record.get("parents") or [])}
@@ -81,11 +83,26 @@ def faults(records: list[dict[str, Any]], schema: pa.Schema) -> list[str | None]
     """`fault` of each of these shaped records. All at once where all are sound: 2 µs a record against 100."""
     try:
         if all(record[name] is not None for record in records for name in schema.names):
-            encode(records, schema)
+            _try(records, schema)
             return [None] * len(records)
     except (TypeError, ValueError, OverflowError, pa.ArrowException):
         pass  # at least one is not
     return [fault(record, schema) for record in records]
+
+
+def _try(records: list[dict[str, Any]], schema: pa.Schema) -> None:
+    """Raise what `encode` would; where all columns are strings that takes looking at them, not copying."""
+    if any(entry.type != pa.string() for entry in schema if entry.name != "parents"):
+        encode(records, schema)
+        return
+    names = [entry.name for entry in schema if entry.name not in ("parents", "meta")]
+    for record in records:
+        for name in names:
+            if type(record[name]) is not str:
+                raise TypeError(name)
+            if not record[name].isascii():
+                record[name].encode()
+        encode_meta(record["meta"])
 
 
 def decode(table: pa.Table | pa.RecordBatch) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .records import KEPT, Drop, Record, columns, digest
+from .records import Drop, Record, columns, digest
 
 Row = tuple[str, dict[str, Any] | Drop]  # a place such as data/x.jsonl#17, and its fields or why it cannot be read
 
@@ -57,15 +57,17 @@ class Source:
 def enter(source: Source, rows: Iterator[Row]) -> Iterator[tuple[dict[str, Any], Drop | None]]:
     """Rows as records with an id from place and content; a row that lacks a column is dropped with that reason."""
     needed = columns(source.kind)
+    beside = {*needed, "meta"}
+    unnamed = {"parents", "meta"}
     met: Counter[str] = Counter()
     for place, row in rows:
         fields = row.details if isinstance(row, Drop) else row
         meta = dict(fields.get("meta") or {}) if isinstance(fields.get("meta"), dict) else {}
-        meta.update((key, value) for key, value in fields.items() if key not in needed and key != "meta")
-        record = {"parents": [place], **{name: fields.get(name) for name in needed}, "meta": meta}
-        name = digest([place, {key: value for key, value in fields.items() if key not in KEPT or key == "id"}])
+        meta.update((key, value) for key, value in fields.items() if key not in beside)
+        name = digest([place, {key: value for key, value in fields.items() if key not in unnamed}])
         met[name] += 1
-        record["id"] = name if met[name] == 1 else digest([name, met[name]])  # a place may hold equal records
+        name = name if met[name] == 1 else digest([name, met[name]])  # a place may hold equal records
+        record = {"id": name, "parents": [place], **{name: fields.get(name) for name in needed}, "meta": meta}
         if isinstance(row, Drop):
             yield record, row
         elif missing := [name for name in needed if fields.get(name) is None]:

@@ -80,7 +80,7 @@ class Store:
         return self.root / "work" / fingerprint
 
     def task(self, key: str) -> Path:
-        """Stem of a task's three files: .parquet, .dropped.parquet and .json, which is written last."""
+        """Stem of a task's files: .00000.parquet and on, .dropped.parquet, and .json, which is written last."""
         return self.root / "tasks" / key[:2] / key
 
     def memo(self, key: str) -> Path:

@@ -18,7 +18,7 @@ from ..plugins import get_step, load_plugins, open_uri
 from .account import Account, Tally
 from .context import Context
 from .dataset import BATCH_ROWS, Shard
-from .flow import Batches, Portion, expanded, filtered, gathered, mapped, sifted, vectorised
+from .flow import Batches, Portion, expanded, filtered, in_shards, leaving, mapped, sifted, vectorised
 from .memo import write_memo
 from .options import options_of
 from .project import enter_project
@@ -88,12 +88,14 @@ def run_task(task: Task, stem: Path) -> dict[str, Any]:
     if not account.tallies:
         portions = _counted(portions, account.line("gather"))
     schema = schema_of(RECORD_TYPES.get(task.gives, Record))
-    table = gathered(portions, schema, account, account.tallies[-1])
+    shards: list[dict[str, Any]] = []
+    for table in in_shards(leaving(portions, schema, account, account.tallies[-1]), schema):
+        key = write_table(stem.with_suffix(f".{len(shards):05d}.parquet"), table)
+        shards.append({"key": key, "records": table.num_rows})
     counts = account.close()
-    measured = signals.save()
-    key = write_table(stem.with_suffix(".parquet"), table)
     write_table(stem.with_suffix(".dropped.parquet"), account.dropped_table())
-    note = {"key": key, "records": table.num_rows, **counts, "signals": measured, "measured": signals.measured}
+    measured = {"signals": signals.save(), "measured": signals.measured}
+    note = {"shards": shards, **counts, **measured}
     write_atomic(stem.with_suffix(".json"), orjson.dumps(note, option=orjson.OPT_SORT_KEYS))
     return note
 

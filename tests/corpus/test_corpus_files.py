@@ -256,15 +256,15 @@ def test_what_is_no_path_is_left_to_others(project: Path) -> None:
 def test_nothing_found_names_the_nearest_thing(project: Path) -> None:
     (project / "data").mkdir()
     (project / "data/train.jsonl").write_text("{}")
-    (project / "data/x.pdf").write_text("pdf")
+    (project / "data/x.docx").write_text("docx")
     with pytest.raises(InputError, match=r"no file matches data/\*\.jsnl; did you mean 'data/\*\.jsonl'\?"):
         open_dataset("data/*.jsnl")
     with pytest.raises(InputError, match=r"did you mean 'data/train\.jsonl'\?"):
         open_dataset("data/trian.jsonl")
     with pytest.raises(InputError, match=r"did you mean 'data'\?"):
         open_dataset("dta/train.jsonl")
-    with pytest.raises(InputError, match=r"cannot read data/x\.pdf; readable are \.txt \.md"):
-        open_dataset("data/x.pdf")
+    with pytest.raises(InputError, match=r"cannot read data/x\.docx; readable are \.txt \.md"):
+        open_dataset("data/x.docx")
     (project / "void").mkdir()
     with pytest.raises(InputError, match="no readable file matches void"):
         open_dataset("void/")
@@ -436,3 +436,17 @@ def test_parquet_values_that_json_lacks_become_strings(project: Path) -> None:
 
 def test_the_limit_of_a_piece_is_that_of_the_design() -> None:
     assert packing.PIECE == 64 * 1024 * 1024
+
+
+def test_a_big_parquet_file_is_cut_at_row_groups(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+
+    texts = [f"{n} " + "word " * 40 for n in range(1000)]
+    pq.write_table(pa.table({"text": texts, "n": list(range(1000))}), project / "a.parquet", row_group_size=64)
+    monkeypatch.setattr("factory.corpus.packing.cut_row_groups.__defaults__", (4_000,))
+    source = open_dataset("a.parquet")
+    assert source is not None
+    pieces = source.pieces()
+    assert len(pieces) > 4
+    assert len({piece.key for piece in pieces}) == len(pieces)
+    rows = [row for piece in pieces for row in source.rows(piece)]
+    assert [(place, fields["n"]) for place, fields in rows] == [(f"a.parquet#{n + 1}", n) for n in range(1000)]  # type: ignore[index]

@@ -178,3 +178,24 @@ def test_what_one_build_measured_another_finds(tmp_path: Path) -> None:
     other = Signals(tmp_path, "another shard")
     other.measure(lengths, {}, column)
     assert other.measured == 3
+
+
+def test_a_task_that_reads_much_writes_several_shards(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factory.engine.flow.SHARD_BYTES", 20_000)
+    monkeypatch.setattr("factory.engine.work.BATCH_ROWS", 50)
+    project.lines("a.jsonl", *(("x " if "7" in str(n) else "text ") + f"{n} " + "y" * 100 for n in range(1000)))
+    project.recipe("""
+        targets:
+          made: {from: a.jsonl, steps: [no_x]}
+          again: {from: made, steps: [dedup_exact]}
+    """)
+    ran = project.build()
+    (stage,) = project.result.plan.of_target("made")
+    entries = stage.manifest["shards"]
+    assert len(entries) >= 5
+    assert len({entry["task"] for entry in entries}) == 1
+    kept = [row["text"].split()[1] for row in project.records("made")]
+    assert kept == [str(n) for n in range(1000) if "7" not in str(n)]
+    assert len(project.dropped("made")) == 1000 - len(kept) == stage.manifest["counts"]["dropped"]
+    assert project.records("again") == project.records("made")
+    assert ran.tasks["again: dedup_exact"] == len(entries)
