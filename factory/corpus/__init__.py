@@ -9,8 +9,9 @@ import factory
 
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
-    from . import budget, classifier, coverage, cut, draw, duplicates, interleave, language, minhash, minhash_index, mix
-    from . import normalize, paragraphs, perplexity_filter, pii, quality, reshape, shuffle, split
+    from . import budget, classifier, coverage, cut, draw, duplicates, fix_encoding, html, interleave, language, lines
+    from . import minhash, minhash_index, mix, names, normalize, paragraphs, perplexity_filter, pii, quality, reshape
+    from . import shuffle, split, urls
 
     return [
         reshape.as_pairs,
@@ -20,11 +21,17 @@ def register_steps() -> list[factory.Step]:
         cut.cut,
         duplicates.dedup_exact,
         minhash.dedup_minhash,
+        lines.drop_boilerplate_lines,
+        html.extract_html,
         perplexity_filter.filter_perplexity,
+        urls.filter_urls,
+        fix_encoding.fix_text,
         quality.gopher_quality,
         interleave.interleave,
         language.language,
+        language.language_paragraphs,
         quality.length,
+        names.mask_names,
         pii.mask_pii,
         minhash_index.minhash_index,
         mix.mix,

@@ -32,7 +32,7 @@ class Files(Source):
     def kind(self) -> Any:
         for place in sorted(self.paths):
             path = self.paths[place]
-            if format_of(place) in (".html", ".htm") and _size(path):
+            if format_of(place) in (".html", ".htm", ".pdf") and _size(path):
                 return Text  # without loading a parser to see that it is
             for _, row in read_rows(path, place):
                 if not isinstance(row, Drop):
