@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 
@@ -20,22 +21,33 @@ def option_rows(step: Step) -> list[tuple[str, str, str]]:
     rows = []
     for name, info in step.options.model_fields.items():
         kind = step.references[name].__name__ if name in step.references else readable_type(info.annotation)
+        kind += readable_bounds(info.metadata)
         default = "required" if info.is_required() else json.dumps(plain(info.default), ensure_ascii=False)
         rows.append((name, kind, default))
     return rows
 
 
+BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+
+
 def readable_type(annotation: Any) -> str:
-    """An annotation as people write it."""
-    text = getattr(annotation, "__name__", "") if isinstance(annotation, type) else str(annotation)
-    if isinstance(annotation, type) and not getattr(annotation, "__args__", None):
-        return text
-    text = str(annotation).replace("typing.", "")
-    words = [
-        part.rpartition(".")[2] for part in text.replace("[", " [ ").replace("]", " ] ").replace(",", " , ").split()
-    ]
-    joined = " ".join(words).replace(" [ ", "[").replace(" ]", "]").replace(" ,", ",")
-    return joined.replace("NoneType", "None")
+    """An annotation as people write it; what checks values is left out."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return readable_type(arguments[0])
+    if origin in (Union, UnionType):
+        return " | ".join(map(readable_type, arguments))
+    if origin is Literal:
+        return f"Literal[{', '.join(map(repr, arguments))}]"
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(map(readable_type, arguments))}]"
+    return "None" if annotation is type(None) else getattr(annotation, "__name__", str(annotation))
+
+
+def readable_bounds(metadata: list[Any]) -> str:
+    """`, > 0, ≤ 1`: the bounds in a field's metadata."""
+    found = [(sign, getattr(one, name, None)) for one in metadata for name, sign in BOUNDS.items()]
+    return "".join(f", {sign} {limit:g}" for sign, limit in found if isinstance(limit, int | float))
 
 
 def plain(value: Any) -> Any:
