@@ -13,11 +13,11 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .characters import MULTIPLE, SPACE, TABLE, UNSPACED_LETTER, characters
-from .segments import SEED, Texts, blend, class_of, code_point, roll, stir, word_hashes
+from .compiled import njit
+from .segments import SEED, Texts, blend, class_of, code_point, roll, stir, words_of
 from .words import UNSPACED_SHARE
 
 WINDOW = np.uint64(0xD1342543DE82EF95)  # multiplier of the polynomial over a window's tokens
@@ -29,12 +29,8 @@ def shingle_hashes(texts: Texts, ngram: int) -> tuple[NDArray[np.int64], NDArray
 
     At 32 bits two of a thousand shingles agree by chance once in ten thousand texts, and move a Jaccard by .001 then.
     """
-    rows, hashes = word_hashes(texts)
-    table = characters()
-    by_character = _by_character(texts.data, texts.offsets, rows, table.classes, UNSPACED_SHARE)
-    if by_character.any():
-        rows, hashes = _with_characters(texts.data, texts.offsets, rows, hashes, by_character, *table)
-    found: tuple[NDArray[np.int64], NDArray[np.uint32]] = _windows(rows, hashes, ngram)
+    rows, tokens = _tokens(texts.data, texts.offsets, *characters(), UNSPACED_SHARE)
+    found: tuple[NDArray[np.int64], NDArray[np.uint32]] = _windows(rows, tokens, ngram)
     return found
 
 
@@ -75,72 +71,57 @@ def choose_bands(threshold: float, recall: float, permutations: int) -> tuple[in
     return permutations, 1
 
 
-@njit(cache=True, nogil=True)
-def _by_character(data: Any, offsets: Any, words: Any, classes: Any, share: Any) -> Any:
-    """Whether a text's shingles are of characters: much of it is unspaced, or it has no words."""
-    found = np.zeros(len(offsets) - 1, np.bool_)
-    for text in range(len(found)):
-        start, stop = offsets[text], offsets[text + 1]
-        if words[text] == words[text + 1]:
-            found[text] = stop > start
+@njit(nogil=True)
+def is_unspaced(data: Any, at: Any, stop: Any, classes: Any, share: Any) -> Any:
+    """`factory.text.words.is_unspaced` of one text."""
+    unspaced = seen = 0
+    while at < stop:
+        code, width = code_point(data, at)
+        kind = class_of(code, classes)
+        seen += not kind & SPACE
+        unspaced += (kind & UNSPACED_LETTER) != 0
+        at += width
+    return unspaced > share * seen
+
+
+@njit(nogil=True)
+def characters_of(
+    data: Any, at: Any, stop: Any, classes: Any, fold: Any, expansions: Any, tokens: Any, found: Any
+) -> Any:
+    """Write the case-folded characters of one text, blanks left out, as tokens; how many there are with them."""
+    while at < stop:
+        code, width = code_point(data, at)
+        at += width
+        if class_of(code, classes) & SPACE:
             continue
-        # Most texts are decided by bounds over bytes: an unspaced letter has three or more, a blank that is not ASCII
-        # has a first byte from 0xE0, or 0xC2.
-        wide = blank = inner = 0
-        for at in range(start, stop):
-            byte = data[at]
-            wide += byte >= 0xE0
-            blank += (byte <= 0x20) | (byte == 0xC2)
-            inner += (byte & 0xC0) == 0x80
-        if wide <= share * (stop - start - inner - blank - wide):
+        folded = np.int64(fold[code]) if code < TABLE and code != 0x2019 else code
+        if folded < MULTIPLE:
+            tokens[found] = stir(roll(SEED, folded))
+            found += 1
             continue
-        unspaced = seen = 0
-        at = start
-        while at < stop:
-            code, width = code_point(data, at)
-            kind = class_of(code, classes)
-            seen += not kind & SPACE
-            unspaced += (kind & UNSPACED_LETTER) != 0
-            at += width
-        found[text] = unspaced > share * seen
+        for part in range(3):
+            if expansions[folded & (MULTIPLE - 1), part]:
+                tokens[found] = stir(roll(SEED, expansions[folded & (MULTIPLE - 1), part]))
+                found += 1
     return found
 
 
 @njit(cache=True, nogil=True)
-def _with_characters(
-    data: Any, offsets: Any, word_rows: Any, word_tokens: Any, by_character: Any, classes: Any, fold: Any,
-    expansions: Any,
-) -> Any:  # fmt: skip
-    """Token hashes where the marked texts have their case-folded characters without blanks, the others their words."""
-    most = 0
-    for text in range(len(by_character)):
-        size = offsets[text + 1] - offsets[text]
-        most += 3 * size if by_character[text] else word_rows[text + 1] - word_rows[text]
-    tokens = np.empty(most, np.uint64)
-    rows = np.zeros(len(by_character) + 1, np.int64)
+def _tokens(data: Any, offsets: Any, classes: Any, fold: Any, expansions: Any, share: Any) -> Any:
+    """Hashes of what shingles are made of: words; characters where a text is unspaced, or has no words."""
+    texts = len(offsets) - 1
+    tokens = np.empty(2 * (offsets[-1] - offsets[0]) + 2 * texts, np.uint64)  # ﬃ has three bytes and folds to three
+    rows = np.zeros(texts + 1, np.int64)
+    nowhere, none = np.empty(0, np.int64), np.empty(0, np.int32)
     found = 0
-    for text in range(len(by_character)):
-        if by_character[text]:
-            at, stop = offsets[text], offsets[text + 1]
-            while at < stop:
-                code, width = code_point(data, at)
-                at += width
-                if class_of(code, classes) & SPACE:
-                    continue
-                folded = np.int64(fold[code]) if code < TABLE and code != 0x2019 else code
-                if folded < MULTIPLE:
-                    tokens[found] = stir(roll(SEED, folded))
-                    found += 1
-                    continue
-                for part in range(3):
-                    if expansions[folded & (MULTIPLE - 1), part]:
-                        tokens[found] = stir(roll(SEED, expansions[folded & (MULTIPLE - 1), part]))
-                        found += 1
-        else:
-            for word in range(word_rows[text], word_rows[text + 1]):
-                tokens[found] = word_tokens[word]
-                found += 1
-        rows[text + 1] = found
+    for text in range(texts):
+        at, stop = offsets[text], offsets[text + 1]
+        behind, unspaced = words_of(
+            data, at, stop, classes, fold, expansions, False, nowhere, nowhere, none, tokens, found
+        )
+        if behind == found or (unspaced and is_unspaced(data, at, stop, classes, share)):
+            behind = characters_of(data, at, stop, classes, fold, expansions, tokens, found)
+        rows[text + 1] = found = behind
     return rows, tokens[:found]
 
 
@@ -190,23 +171,6 @@ def _band_keys(rows: Any, hashes: Any, multipliers: Any, addends: Any, bands: An
     return keys
 
 
-@njit(cache=True, nogil=True)
-def jaccard(one: Any, other: Any) -> float:
-    """Jaccard similarity of two sorted arrays, each without repeats; 0 when both are empty."""
-    both = first = second = 0
-    while first < len(one) and second < len(other):
-        if one[first] == other[second]:
-            both += 1
-            first += 1
-            second += 1
-        elif one[first] < other[second]:
-            first += 1
-        else:
-            second += 1
-    union = len(one) + len(other) - both
-    return both / union if union else 0.0
-
-
 BUCKET = 64  # of the texts that share a band key, each is compared with the first 64: a key shared by more is rare
 
 
@@ -233,33 +197,63 @@ def pairs(keys: Any, owners: Any) -> Any:
     return first, second
 
 
+@njit(inline="always")
+def slot_of(table: Any, value: Any) -> Any:
+    """Where a hash is in an open-addressing table of a power of two, or the free place where it would be."""
+    at = (np.int64(value) * 0x9E3779B1 >> 12) & (len(table) - 1)
+    while table[at] and table[at] != value:
+        at = (at + 1) & (len(table) - 1)
+    return at
+
+
+@njit(inline="always")
+def table_for(count: Any) -> Any:
+    """An empty table that is at most half full with `count` hashes; zero is no hash."""
+    size = 16
+    while size < 2 * count:
+        size *= 2
+    return np.zeros(size, np.uint32)
+
+
 @njit(cache=True, nogil=True)
 def distinct(rows: Any, hashes: Any, wanted: Any) -> Any:
-    """The shingles of the wanted texts, each text's sorted and without repeats: (rows [wanted + 1], hashes)."""
+    """The shingles of the wanted texts without repeats: (rows [wanted + 1], hashes). A zero counts as a one."""
     total = 0
     for text in wanted:
         total += rows[text + 1] - rows[text]
     flat = np.empty(total, np.uint32)
     starts = np.zeros(len(wanted) + 1, np.int64)
     filled = 0
-    for at in range(len(wanted)):
-        held = np.sort(hashes[rows[wanted[at]] : rows[wanted[at] + 1]])
-        for each in range(len(held)):
-            if each == 0 or held[each] != held[each - 1]:
-                flat[filled] = held[each]
+    for number in range(len(wanted)):
+        first, last = rows[wanted[number]], rows[wanted[number] + 1]
+        table = table_for(last - first)
+        for each in range(first, last):
+            value = max(hashes[each], np.uint32(1))
+            at = slot_of(table, value)
+            if not table[at]:
+                table[at] = flat[filled] = value
                 filled += 1
-        starts[at + 1] = filled
+        starts[number + 1] = filled
     return starts, flat[:filled]
 
 
 @njit(cache=True, nogil=True)
 def jaccards(rows: Any, hashes: Any, first: Any, second: Any) -> Any:
-    """Jaccard similarity of each pair of texts; `rows` and `hashes` are those of `distinct`."""
-    found = np.empty(len(first), np.float64)
-    for at in range(len(first)):
-        one = hashes[rows[first[at]] : rows[first[at] + 1]]
-        other = hashes[rows[second[at]] : rows[second[at] + 1]]
-        found[at] = jaccard(one, other)
+    """Jaccard similarity of pairs of texts, sorted by the first; `rows` and `hashes` are those of `distinct`."""
+    found = np.zeros(len(first), np.float64)
+    table = table_for(0)
+    for pair in range(len(first)):
+        one, other = first[pair], second[pair]
+        if pair == 0 or one != first[pair - 1]:
+            table = table_for(rows[one + 1] - rows[one])
+            for each in range(rows[one], rows[one + 1]):
+                table[slot_of(table, hashes[each])] = hashes[each]
+        both = 0
+        for each in range(rows[other], rows[other + 1]):
+            both += table[slot_of(table, hashes[each])] != 0
+        union = rows[one + 1] - rows[one] + rows[other + 1] - rows[other] - both
+        if union:
+            found[pair] = both / union
     return found
 
 

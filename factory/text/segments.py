@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
 from .characters import (
@@ -25,6 +24,7 @@ from .characters import (
     Characters,
     characters,
 )
+from .compiled import njit
 
 SEED = np.uint64(0x9E3779B97F4A7C15)
 STIR = np.uint64(0xD6E8FEB86659FD93)
@@ -65,13 +65,13 @@ def buffers(column: pa.Array | pa.ChunkedArray) -> Texts:
 
 def words(texts: Texts) -> Segments:
     """The words that `factory.text.words.words` finds; hashes are of their case-folded form."""
-    return Segments(*_words(texts.data, texts.offsets, *characters(), True))
+    return Segments(*_words(texts.data, texts.offsets, *characters()))
 
 
 def word_hashes(texts: Texts) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """`rows` and `hash` of `words` alone: a quarter faster."""
-    rows, _, _, _, hashes = _words(texts.data, texts.offsets, *characters(), False)
-    return rows, hashes
+    """`rows` and `hash` of `words`."""
+    found = words(texts)
+    return found.rows, found.hash
 
 
 def blank_words(texts: Texts) -> Segments:
@@ -155,86 +155,109 @@ def roll_folded(h: Any, code: Any, fold: Any, expansions: Any) -> Any:
 
 
 WORDLIKE = LETTER | UNSPACED_LETTER | MARK
+
+
+@njit(inline="always")
+def most_words(size: Any, texts: Any) -> Any:
+    """Room for all words: each has two bytes, one and what parts it from the next, but at a text's end."""
+    return size // 2 + 2 * texts
+
+
 OUTSIDE, BASE, ELIDED, MARKED, ALONE = range(5)  # where in a word: the parts of the expression in `words`
 
 
-@njit(cache=True, nogil=True)
-def _words(data: Any, offsets: Any, classes: Any, fold: Any, expansions: Any, spans: Any) -> Any:
-    texts = len(offsets) - 1
-    most = (offsets[-1] - offsets[0]) // 2 + 2 * texts  # two bytes a word: one, and what parts it from the next
-    held = most if spans else 0
-    start, end = np.empty(held, np.int64), np.empty(held, np.int64)
-    chars, hashes = np.empty(held, np.int32), np.empty(most, np.uint64)
-    rows = np.zeros(texts + 1, np.int64)
-    found = 0
-    for text in range(texts):
-        at, stop = offsets[text], offsets[text + 1]
-        state = OUTSIDE
-        h = SEED
-        begun = at
-        size = 0
-        while at < stop:
-            code = np.int64(data[at])
-            width = 1
-            if code < 0x80 and state <= BASE and code != APOSTROPHE:  # nearly all of most texts
-                if classes[code] & LETTER:
-                    if state == OUTSIDE:
-                        state, begun, size, h = BASE, at, 0, SEED
-                    h = roll(h, fold[code])
-                    size += 1
-                elif state == BASE:
-                    if spans:
-                        start[found], end[found], chars[found] = begun, at, size
-                    hashes[found] = stir(h)
-                    found += 1
-                    state = OUTSIDE
-                at += 1
-                continue
-            if code >= 0x80:
-                code, width = code_point(data, at)
-            kind = class_of(code, classes)
-            if state <= BASE and kind & WORDLIKE == LETTER:
+@njit(nogil=True)
+def words_of(
+    data: Any, at: Any, stop: Any, classes: Any, fold: Any, expansions: Any, spans: Any,
+    start: Any, end: Any, chars: Any, hashes: Any, found: Any,
+) -> Any:  # fmt: skip
+    """Write the words of one text behind the `found` that are there; (found with them, how many are unspaced letters).
+
+    Without `spans` only `hashes` is written.
+    """
+    unspaced = 0
+    state = OUTSIDE
+    h = SEED
+    begun = at
+    size = 0
+    while at < stop:
+        code = np.int64(data[at])
+        width = 1
+        if code < 0x80 and state <= BASE and code != APOSTROPHE:  # nearly all of most texts
+            if classes[code] & LETTER:
                 if state == OUTSIDE:
                     state, begun, size, h = BASE, at, 0, SEED
-                h = roll_folded(h, code, fold, expansions)
+                h = roll(h, fold[code])
                 size += 1
-                at += width
-                continue
-            into = OUTSIDE
-            ends = True  # whether the word before ends here
-            if kind & MARK and state != OUTSIDE:  # first: Thai vowel signs are marks and unspaced letters
-                into, ends = MARKED if state == ELIDED else state, False
-            elif kind & UNSPACED_LETTER:
-                into = ALONE
-            elif kind & LETTER:
-                into = BASE
-                if state == ELIDED and not kind & DECIMAL:
-                    into = ELIDED
-                elif state == MARKED:
-                    into = MARKED
-                ends = state == ALONE or (state == ELIDED and into == BASE)  # 中a, and before the 5 of don't5
-            elif (code == APOSTROPHE or code == 0x2019) and state != OUTSIDE and state != ALONE and at + width < stop:
-                following = class_of(code_point(data, at + width)[0], classes)
-                if following & LETTER and not following & DECIMAL:
-                    into, ends = ELIDED, False
-            if state != OUTSIDE and ends:
+            elif state == BASE:
                 if spans:
                     start[found], end[found], chars[found] = begun, at, size
                 hashes[found] = stir(h)
                 found += 1
                 state = OUTSIDE
-            if into != OUTSIDE:
-                if state == OUTSIDE:
-                    begun, size, h = at, 0, SEED
-                h = roll_folded(h, code, fold, expansions)
-                size += 1
-            state = into
+            at += 1
+            continue
+        if code >= 0x80:
+            code, width = code_point(data, at)
+        kind = class_of(code, classes)
+        if state <= BASE and kind & WORDLIKE == LETTER:
+            if state == OUTSIDE:
+                state, begun, size, h = BASE, at, 0, SEED
+            h = roll_folded(h, code, fold, expansions)
+            size += 1
             at += width
-        if state != OUTSIDE:
+            continue
+        into = OUTSIDE
+        ends = True  # whether the word before ends here
+        if kind & MARK and state != OUTSIDE:  # first: Thai vowel signs are marks and unspaced letters
+            into, ends = MARKED if state == ELIDED else state, False
+        elif kind & UNSPACED_LETTER:
+            into = ALONE
+            unspaced += 1
+        elif kind & LETTER:
+            into = BASE
+            if state == ELIDED and not kind & DECIMAL:
+                into = ELIDED
+            elif state == MARKED:
+                into = MARKED
+            ends = state == ALONE or (state == ELIDED and into == BASE)  # 中a, and before the 5 of don't5
+        elif (code == APOSTROPHE or code == 0x2019) and state != OUTSIDE and state != ALONE and at + width < stop:
+            following = class_of(code_point(data, at + width)[0], classes)
+            if following & LETTER and not following & DECIMAL:
+                into, ends = ELIDED, False
+        if state != OUTSIDE and ends:
             if spans:
-                start[found], end[found], chars[found] = begun, stop, size
+                start[found], end[found], chars[found] = begun, at, size
             hashes[found] = stir(h)
             found += 1
+            state = OUTSIDE
+        if into != OUTSIDE:
+            if state == OUTSIDE:
+                begun, size, h = at, 0, SEED
+            h = roll_folded(h, code, fold, expansions)
+            size += 1
+        state = into
+        at += width
+    if state != OUTSIDE:
+        if spans:
+            start[found], end[found], chars[found] = begun, stop, size
+        hashes[found] = stir(h)
+        found += 1
+    return found, unspaced
+
+
+@njit(cache=True, nogil=True)
+def _words(data: Any, offsets: Any, classes: Any, fold: Any, expansions: Any) -> Any:
+    texts = len(offsets) - 1
+    most = most_words(offsets[-1] - offsets[0], texts)
+    start, end = np.empty(most, np.int64), np.empty(most, np.int64)
+    chars, hashes = np.empty(most, np.int32), np.empty(most, np.uint64)
+    rows = np.zeros(texts + 1, np.int64)
+    found = 0
+    for text in range(texts):
+        found, _ = words_of(
+            data, offsets[text], offsets[text + 1], classes, fold, expansions, True, start, end, chars, hashes, found
+        )
         rows[text + 1] = found
     return rows, start[:found], end[:found], chars[:found], hashes[:found]
 
