@@ -48,6 +48,7 @@ def print_result(result: Result, seconds: float) -> None:
         if stage.manifest is not None and not stage.is_model and not stage.manifest["counts"]["out"]:
             lost = ", ".join(filter(None, (reasons_of(line) for line in stage.manifest["funnel"])))
             click.echo(f"\nwarning: {name} kept nothing{f': {lost}' if lost else ''}")
+    print_alarms(plan)
     for target, waits_for in result.pending.items():
         click.echo(f"\npending: {target}: {waits_for}")
     folder = short(result.folder)
@@ -76,6 +77,16 @@ def print_funnels(plan: Plan) -> None:
         last = row[0]
         numbers = "  ".join(f"{row[at]:>{widths[at]}}" for at in (2, 3, 4))
         click.echo(f"{name:{widths[0]}}  {row[1]:{widths[1]}}  {numbers}  {row[5]}".rstrip())
+
+
+def print_alarms(plan: Plan) -> None:
+    """Rules that never fired, that emptied a source, and clusters, with examples; those of reused stages too."""
+    for stage in plan.stages:
+        path = stage.folder / "alarms.json"
+        for alarm in orjson.loads(path.read_bytes()) if stage.manifest is not None and path.exists() else ():
+            click.echo(f"\nlook at {stage.target}: {alarm['step']} {alarm['says']}")
+            for example in alarm["examples"]:
+                click.echo(f"  {example['id']}  {example['text']}")
 
 
 def ends(plan: Plan) -> list[Stage]:

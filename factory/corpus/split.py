@@ -15,7 +15,7 @@ from .duplicates import folded
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-@factory.step
+@factory.step(samples=True)
 def split(
     record: Record,
     keep: str,

@@ -16,6 +16,7 @@ import orjson
 from ..errors import FactoryError, InputError, Pending, StepError
 from ..plugins import load_plugins, open_uri, pm, unload_files
 from .account import merge_funnels
+from .alarms import find_alarms
 from .dataset import Dataset, Shard
 from .forgotten import Forgotten
 from .model import Model
@@ -239,8 +240,17 @@ class Runner:
             "memos": sorted(set(memos)),
             "exact": exact,
         }
+        if alarms := self.alarms(stage, manifest):
+            write_atomic(folder / "alarms.json", orjson.dumps(alarms, option=orjson.OPT_INDENT_2))
         self.store.commit(stage.fingerprint, manifest)
         return manifest
+
+    def alarms(self, stage: Stage, manifest: dict[str, Any]) -> list[dict[str, Any]]:
+        if not (stage.per_shard or stage.kind == Kind.GLOBAL_FILTER.value) or not stage.calls:
+            return []
+        kept = [stage.folder / entry["file"] for entry in manifest["shards"]]
+        dropped = [stage.folder / entry["dropped_file"] for entry in manifest["shards"] if entry["dropped"]]
+        return find_alarms(stage.steps, manifest["funnel"], kept, dropped)
 
     def once(self, stage: Stage, objects: dict[str, Any]) -> Outcome:
         """Run the head of a stage over its whole input, in this process or in one of its own."""

@@ -12,7 +12,7 @@ from typing import Any
 from factory import Pending
 
 from . import curves, dag, funnel, samples, tables
-from .artifacts import Found, look
+from .artifacts import Found, look, read_json
 from .markdown import section
 from .markup import count, duration, element, escape, shorten, size, tag
 
@@ -175,6 +175,7 @@ def _target(plan: Any, name: str, founds: list[Found]) -> str:
     rows = funnel.rows_of([found.manifest for found in complete if found.manifest])
     if rows and founds[-1].gives != "Metric":
         parts.append(tag("div", funnel.draw(rows, name, "used" if founds[-1].is_model else "out"), cls="picture"))
+    parts += _alarms([alarm for found in complete for alarm in read_json(found.stage.folder / "alarms.json", [])])
     for found in founds:
         if drawn := curves.charts(found.metrics):
             parts += [element("h3", "Curves"), tag("div", drawn, cls="curves")]
@@ -186,6 +187,18 @@ def _target(plan: Any, name: str, founds: list[Found]) -> str:
         parts += _samples("Kept", samples.kept(complete[-1]))
     parts += _samples("Dropped", samples.dropped(complete), cls="")
     return tag("section", element("h2", escape(name)), *parts, id=anchor(name), cls="target") + "\n"
+
+
+def _alarms(alarms: list[dict[str, Any]]) -> list[str]:
+    """What a person should look at: rules that never fire or empty a source, records that stand for many."""
+    rows = []
+    for alarm in alarms:
+        shown = "".join(
+            element("li", tag("code", escape(one["id"])), " ", escape(one["text"])) for one in alarm["examples"]
+        )
+        said = tag("b", escape(alarm["step"])), " ", escape(alarm["says"])
+        rows.append(element("li", *said, element("ul", shown) if shown else ""))
+    return [element("h3", "Look at"), tag("ul", *rows, cls="told")] if rows else []
 
 
 def _samples(title: str, cards: str, cls: str = "cards three") -> list[str]:
