@@ -9,9 +9,32 @@ import factory
 
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
-    from . import budget, classifier, coverage, cut, draw, duplicates, fix_encoding, html, interleave, language, lines
-    from . import minhash, minhash_index, mix, names, normalize, paragraphs, perplexity_filter, pii, quality, reshape
-    from . import shuffle, split, urls
+    from . import (
+        budget,
+        classifier,
+        coverage,
+        cut,
+        draw,
+        duplicates,
+        fix_encoding,
+        html,
+        interleave,
+        language,
+        lines,
+        minhash,
+        minhash_index,
+        mix,
+        names,
+        normalize,
+        paragraphs,
+        perplexity_filter,
+        pii,
+        quality,
+        reshape,
+        shuffle,
+        split,
+        urls,
+    )
 
     return [
         reshape.as_pairs,

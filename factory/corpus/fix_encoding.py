@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import factory
-from factory import Record
+from factory import Batch, Record
 
-from .reshape import rewrite
+from .reshape import add_meta, rewrite_batch
 
 # What ftfy calls its steps, in our words. Everything else it does is one of the means to these.
 NAMES = {"unescape_html": "entities", "remove_terminal_escapes": "terminal escapes", "fix_surrogates": "surrogates"}
@@ -25,7 +25,7 @@ SUSPECT = re.compile(f"[\x1b\x80-\x9fÂÃŒœ\ud800-\udfff]|[{_WESTERN}][{_PAGES
 
 
 @factory.step
-def fix_text(record: Record, entities: bool = False) -> Record:
+def fix_text(batch: Batch[Record], entities: bool = False) -> Batch[Record]:
     """Repair mojibake in all text of a record: `schÃ¶n` becomes `schön`, `â€™` becomes `’`, `æ–‡å­—` becomes `文字`.
 
     ftfy (Speer 2019, doi:10.5281/zenodo.2591652) undoes one or more wrong decodings, line by line, where the result
@@ -37,11 +37,21 @@ def fix_text(record: Record, entities: bool = False) -> Record:
 
     entities  also replace HTML entities (`&eacute;`) in lines without `<`; leave it off for texts about HTML
     """
-    found: Counter[str] = Counter()
-    made = rewrite(record, lambda text: fixed(text, found, entities))
-    if found:
-        made["meta"] = {**record.get("meta", {}), "fixed": dict(sorted(found.items()))}
-    return cast(Record, made)
+    import numpy as np
+
+    from factory.text.segments import buffers
+
+    from .suspects import beyond_ascii
+
+    found: defaultdict[int, Counter[str]] = defaultdict(Counter)  # by row
+    made = rewrite_batch(
+        batch,
+        lambda text, row: fixed(text, found[row], entities),
+        lambda column: np.ones(len(column), bool) if entities else beyond_ascii(buffers(column)),
+    )
+    return add_meta(
+        made, [{"fixed": dict(sorted(found[row].items()))} if found.get(row) else {} for row in range(len(batch))]
+    )
 
 
 def fixed(text: str, found: Counter[str], entities: bool = False) -> str:

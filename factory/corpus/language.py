@@ -7,19 +7,20 @@ import re
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import AfterValidator, Field
 
 import factory
-from factory import Drop, PluginError, Record, Text
+from factory import Batch, Drop, PluginError, Record, Text
 from factory.errors import did_you_mean
 
-from .reshape import full_text
+from .reshape import add_meta, text_column
 
-LINE_LETTERS = 0.7
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 LONGER = 5
-NO_PROSE = bytes(code for code in range(128) if not chr(code).isalpha() and chr(code) != " ")
 BLANK_LINES = re.compile(r"(\n[ \t]*(?:\n[ \t]*)+)")
 
 # The labels of lid.176, here so that a plan is checked without the model; a test compares them with it.
@@ -64,30 +65,37 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 @factory.step
 def language(
-    record: Record,
+    batch: Batch[Record],
     keep: Codes | None = None,
     min_score: Probability = 0.65,
     chars: Annotated[int, Field(ge=1)] = 200,
-) -> Record:
+) -> Batch[Record]:
     """Name the language of a record's text in meta.language and drop the languages that are not wanted.
 
     A few hundred characters decide, taken from the lines that read like prose where there are any: signatures, tables
     and code look like no language or like a wrong one. Where these leave the score low, five times as much is read.
     Very short texts score low although the language is right (English docstrings: 97 % right, 47 % above .65); give
-    them a lower `min_score`, .3 say. A core does 10,000 to 20,000 documents a second where the first look is enough.
+    them a lower `min_score`, .3 say.
 
     keep       codes of lid.176 such as en, de, zh; without it nothing is dropped and the language only noted
     min_score  the model's probability below which a kept language is dropped too (FineWeb: .65)
     chars      how much text is read
     """
-    text = full_text(record)
-    found, score = identify(text, chars)
-    if score < min_score and len(text) > chars:
-        found, score = identify(text, LONGER * chars)
-    if keep is not None and (found not in keep or score < min_score):
-        raise Drop("language", found=found, score=score)
-    meta = {**record.get("meta", {}), "language": found, "language_score": score}
-    return cast(Record, {**record, "meta": meta})
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = text_column(batch)
+    codes, scores = identify_all(texts, chars)
+    unsure = np.flatnonzero((scores < min_score) & (pc.utf8_length(texts).to_numpy(zero_copy_only=False) > chars))
+    if len(unsure):
+        codes[unsure], scores[unsure] = identify_all(texts.take(pa.array(unsure)), LONGER * chars)
+    noted = [{"language": code, "language_score": score} for code, score in zip(codes, scores.tolist(), strict=True)]
+    batch = add_meta(batch, noted)
+    if keep is None:
+        return batch
+    wrong = ~np.isin(codes, keep) | (scores < min_score)
+    return batch.drop(wrong, "language", found=codes, score=scores)
 
 
 @factory.step
@@ -108,16 +116,17 @@ def language_paragraphs(
     min_score  the model's probability from which a paragraph is taken to be in another language
     min_chars  shorter paragraphs stay as they are
     """
+    import pyarrow as pa
+
     parts = BLANK_LINES.split(record["text"])  # paragraphs at even places, what parts them at odd ones
+    bodies = [part.strip() for part in parts[::2]]
+    long = [at for at, body in enumerate(bodies) if len(body) >= min_chars]
+    found, scores = identify_all(pa.array([bodies[at] for at in long], pa.string()), LONGER * 200)
+    codes = [""] * len(bodies)
     sizes: Counter[str] = Counter()
-    codes = []
-    for part in parts[::2]:
-        code = ""
-        if (size := len(part.strip())) >= min_chars:
-            named, score = identify(part, LONGER * 200)
-            code = named if score >= min_score else ""
-            sizes[code] += size
-        codes.append(code)
+    for at, code, score in zip(long, found.tolist(), scores.tolist(), strict=True):
+        codes[at] = code if score >= min_score else ""
+        sizes[codes[at]] += len(bodies[at])
     main = max(sorted(set(codes) - {""}), key=sizes.__getitem__, default="")
     shares = {code: round(size / sizes.total(), 3) for code, size in sorted(sizes.items())}
     stays = [not code or code in (keep if keep is not None else [main]) for code in codes]
@@ -132,36 +141,23 @@ def language_paragraphs(
 
 def identify(text: str, chars: int = 200) -> tuple[str, float]:
     """(code, probability to two places) of the text's language; ("", 0.0) when it has no letters."""
-    sample = _prose(text, chars)
-    if not any(character.isalpha() for character in sample):
-        return "", 0.0
-    from .lid import predict
+    import pyarrow as pa
 
-    code, score = predict(_model(), sample)
-    return code, min(1.0, round(score, 2))
+    codes, scores = identify_all(pa.array([text.encode("utf-8", "replace").decode()], pa.string()), chars)
+    return str(codes[0]), float(scores[0])
 
 
-def _prose(text: str, chars: int) -> str:
-    """The first `chars` characters of lines that are mostly letters and blanks, then of the others, in one line."""
-    first: list[str] = []
-    others: list[str] = []
-    size = 0
-    for line in text[: 20 * chars].splitlines():
-        bare = line.strip()
-        ascii_ = line.isascii()
-        prose = " " in bare and _letters(line, ascii_) >= LINE_LETTERS * len(line)
-        (first if prose or not ascii_ else others).append(bare)
-        size += len(line) if prose else 0
-        if size > chars:
-            break
-    return " ".join(line for line in first + others if line)[:chars]
+def identify_all(texts: Any, chars: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """`identify` of every text of an Arrow column: (codes, probabilities)."""
+    import numpy as np
 
+    from factory.text.segments import buffers
 
-def _letters(line: str, ascii_: bool) -> int:
-    """Letters and blanks of a line."""
-    if ascii_:
-        return len(line.encode().translate(None, NO_PROSE))
-    return sum(map(str.isalpha, line)) + line.count(" ")
+    from . import prose
+
+    model = _model()
+    labels, scores = prose.identify_all(model, buffers(texts), chars)
+    return np.array(["", *model.labels])[labels + 1].astype(object), np.minimum(1.0, np.round(scores, 2))
 
 
 @lru_cache(maxsize=1)

@@ -13,8 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
+
+from factory.text.compiled import njit
 
 MAGIC = 793712314
 NONE = 0xFFFF  # a bucket whose n-gram was pruned
@@ -43,8 +44,8 @@ def predict(model: Model, text: str) -> tuple[str, float]:
     return (model.labels[best], float(score)) if best >= 0 else ("", 0.0)
 
 
-@numba.njit(cache=True, nogil=True)
-def _predict(data, rows, slots, spelled, ends, buckets, nodes, children):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _predict(data: Any, rows: Any, slots: Any, spelled: Any, ends: Any, buckets: Any, nodes: Any, children: Any) -> Any:
     """Number and probability of the likeliest label; -1 when no word or n-gram of the text is known."""
     words = len(ends) - 1
     hidden = np.zeros(DIM, np.float32)
@@ -99,20 +100,20 @@ def _predict(data, rows, slots, spelled, ends, buckets, nodes, children):  # typ
     return _likeliest(hidden, nodes, children)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
-def _hash(hashed, byte):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True, inline="always")
+def _hash(hashed: Any, byte: Any) -> Any:
     """One step of FNV-1a; fastText's bytes are signed."""
     return np.uint32((hashed ^ np.uint32(np.int8(byte))) * np.uint32(16777619))
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
-def _add(hidden, rows, row):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True, inline="always")
+def _add(hidden: Any, rows: Any, row: Any) -> Any:
     for at in range(DIM):
         hidden[at] += rows[row, at]
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
-def _is_label(word, size):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True, inline="always")
+def _is_label(word: Any, size: Any) -> Any:
     """Whether a token begins with __label__; fastText then takes it for no word."""
     prefix = b"__label__"
     if size < 10:
@@ -123,8 +124,8 @@ def _is_label(word, size):  # type: ignore[no-untyped-def]
     return True
 
 
-@numba.njit(cache=True, nogil=True)
-def _word(hashed, word, size, slots, spelled, ends):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _word(hashed: Any, word: Any, size: Any, slots: Any, spelled: Any, ends: Any) -> Any:
     slot = hashed % np.uint32(SLOTS)
     while slots[slot] >= 0:
         number = slots[slot]
@@ -141,8 +142,8 @@ def _word(hashed, word, size, slots, spelled, ends):  # type: ignore[no-untyped-
     return -1
 
 
-@numba.njit(cache=True, nogil=True)
-def _likeliest(hidden, nodes, children):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _likeliest(hidden: Any, nodes: Any, children: Any) -> Any:
     """Hierarchical softmax: a label's probability is the product of the turns on its path (fastText adds 1e-5 to each).
 
     Depth first, the likelier child first; a branch less likely than the best label so far is left, so that some 20 of

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Literal, cast
+from typing import Literal
 
 import factory
-from factory import Record
+from factory import Batch, Record
 
-from .reshape import rewrite
+from .reshape import rewrite_batch
 
 # Vertical tab, form feed, next line, line and paragraph separator all end a line.
 LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 # C0 and C1 controls but tab and line feed, the byte order mark, halves of surrogate pairs. Joiners stay: Persian,
 # Hindi and emoji are written with them.
 CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff\ud800-\udfff]+")
+REMOVED = re.compile(f"{LINE_ENDS.pattern}|{CONTROLS.pattern}")
 BLANK_LINES = re.compile("\n{4,}")
 
 
 @factory.step
-def normalize(record: Record, form: Literal["NFC", "NFKC"] = "NFC") -> Record:
+def normalize(batch: Batch[Record], form: Literal["NFC", "NFKC"] = "NFC") -> Batch[Record]:
     """Bring all text of a record into one Unicode form, without taking away meaning.
 
     Line ends become `\\n`, control characters and byte order marks go, then the form is applied, blanks at line
@@ -28,7 +29,13 @@ def normalize(record: Record, form: Literal["NFC", "NFKC"] = "NFC") -> Record:
 
     form  NFC composes accents; NFKC also folds full-width forms, ligatures and superscripts into plain characters.
     """
-    return cast(Record, rewrite(record, lambda text: normalized(text, form)))
+    from factory.text.segments import buffers
+
+    from .suspects import unnormal
+
+    return rewrite_batch(
+        batch, lambda text, _: normalized(text, form), lambda column: unnormal(buffers(column), form, REMOVED)
+    )
 
 
 def normalized(text: str, form: Literal["NFC", "NFKC"] = "NFC") -> str:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Annotated, Literal, NamedTuple, cast
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
 import factory
-from factory import Drop, Record
+from factory import Batch, Record
 
-from .reshape import rewrite
+from .reshape import add_meta, rewrite_batch
 
 Kind = Literal["email", "ip", "phone", "cn_mobile", "cn_id", "iban", "card"]
 KINDS: list[Kind] = ["email", "ip", "phone", "cn_mobile", "cn_id", "iban", "card"]
@@ -82,15 +82,15 @@ RESIDENT_ID = re.compile(r"[1-8]\d{5}(?:18[5-9]|19\d|20\d)\d{8}[\dXx]")
 
 @factory.step
 def mask_pii(
-    record: Record,
+    batch: Batch[Record],
     kinds: Annotated[list[Kind], Field(min_length=1)] = KINDS,
     mode: Literal["tag", "mask", "drop"] = "tag",
-) -> Record:
+) -> Batch[Record]:
     """Find personal data that can be told by its form, and replace it; how many of each kind is in meta.pii.
 
     Conservative: a number counts only when its check digits, its length and its prefix are right, and what is reserved
     for documentation, private networks, version numbers and bare runs of digits of no known form stay.
-    A core reads 80 to 95 MB/s of 4 kB documents; time is linear in the text, whatever it holds.
+    Time is linear in the text, whatever it holds; texts without a suspicious character cost one fast pass.
 
     kinds  email; ip: public IPv4 and IPv6 addresses; phone: international (+49 30 …, checked against the country's
            numbering plan) and North American; cn_mobile: mainland Chinese mobile, with or without 86; cn_id: resident
@@ -100,16 +100,19 @@ def mask_pii(
            form (user@example.com, 192.0.2.1, 2001:db8::1, digits as 0 and letters as X, an IBAN's country kept);
            drop: the record is dropped as `personal data`
     """
-    found: Counter[str] = Counter()
+    from factory.text.segments import buffers
+
+    from .suspects import personal
+
     wanted = frozenset(kinds)
-    made = rewrite(record, lambda text: masked(text, found, wanted, mode))
-    if not found:
-        return cast(Record, made)
+    found: defaultdict[int, Counter[str]] = defaultdict(Counter)  # by row
+    made = rewrite_batch(
+        batch, lambda text, row: masked(text, found[row], wanted, mode), lambda column: personal(buffers(column))
+    )
+    counts = [dict(sorted(found[row].items())) if row in found else {} for row in range(len(batch))]
     if mode == "drop":
-        raise Drop("personal data", **dict(sorted(found.items())))
-    before = Counter(record.get("meta", {}).get("pii") or {})
-    made["meta"] = {**record.get("meta", {}), "pii": dict(sorted((before + found).items()))}
-    return cast(Record, made)
+        return batch.drop([bool(count) for count in counts], "personal data", found=counts)
+    return add_meta(made, counts, "pii", lambda before, now: dict(sorted((Counter(before) + Counter(now)).items())))
 
 
 class Span(NamedTuple):
@@ -266,7 +269,8 @@ def _iban_size(value: str) -> int:
         wanted -= value[at] != " "
         if wanted == 0:
             whole = at + 1 == len(value) or value[at + 1] == " "
-            return at + 1 if whole and iban.is_valid(value[: at + 1], check_country=False) else 0
+            issued = "02" <= value[2:4] <= "98"  # ISO 13616-1, section 6.1; others pass mod 97 by chance
+            return at + 1 if whole and issued and iban.is_valid(value[: at + 1], check_country=False) else 0
     return 0
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import factory
-from factory import Drop, PromptCompletion, Record, Text, assistant, text_of, texts, user
+from factory import Batch, Drop, PromptCompletion, Record, Text, assistant, text_of, texts, user
 
+R = TypeVar("R")
 KEPT = frozenset(Record.__annotations__)
 
 
@@ -29,6 +31,64 @@ def _rewritten(value: Any, change: Callable[[str], str]) -> Any:
 def full_text(record: Mapping[str, Any]) -> str:
     """All text of a record, its columns joined by a blank line."""
     return "\n\n".join(text for _, text in texts(record))
+
+
+def text_column(batch: Batch[Any]) -> Any:
+    """All text of each record of a batch, as an Arrow column."""
+    import pyarrow as pa
+
+    if set(batch.table.column_names) - KEPT == {"text"}:
+        return batch["text"]
+    return pa.array([full_text(row) for row in batch.table.to_pylist()], pa.string())
+
+
+def add_meta(batch: Batch[R], entries: Sequence[Mapping[str, Any]], under: str = "", add: Any = None) -> Batch[R]:
+    """The batch with these entries in its records' meta; an empty one changes nothing.
+
+    under, add  put each under this key instead, as add(what is there, entry) where there is something
+    """
+    import orjson
+
+    if not any(entries):
+        return batch
+    metas = batch["meta"].to_pylist()
+    for at, entry in enumerate(entries):
+        if entry:
+            meta = orjson.loads(metas[at])
+            meta |= {under: add(meta[under], entry) if meta.get(under) else entry} if under else entry
+            metas[at] = orjson.dumps(meta).decode()
+    return batch.set("meta", metas)
+
+
+def rewrite_batch(batch: Batch[R], change: Callable[[str, int], str], suspects: Callable[[Any], Any]) -> Batch[R]:
+    """The batch with `change(text, row)` applied to the texts in its columns that `suspects(column)` marks.
+
+    suspects  from a string column to a mask; what it does not mark, `change` would leave as it is. Messages are all
+              looked at.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for name in batch.table.column_names:
+        column = batch[name] if name not in KEPT else None
+        if column is None:
+            continue
+        if pa.types.is_string(column.type):
+            mask = np.asarray(suspects(column))
+            if mask.any():
+                made = [change(column[at].as_py(), at) for at in np.flatnonzero(mask).tolist()]
+                batch = batch.set(name, pc.replace_with_mask(column, pa.array(mask), pa.array(made, pa.string())))
+        elif pa.types.is_nested(column.type):
+            rows = column.to_pylist()
+            made = [_rewritten(row, partial(_at, change, at)) for at, row in enumerate(rows)]
+            if made != rows:
+                batch = batch.set(name, made)
+    return batch
+
+
+def _at(change: Callable[[str, int], str], row: int, text: str) -> str:
+    return change(text, row)
 
 
 @factory.step

@@ -89,7 +89,8 @@ def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 def _entry(values: Any, at: int) -> Any:
     """Detail `at` of an array, or the one value that all rows have, as JSON knows it."""
     if isinstance(values, np.ndarray):
-        value = values[at].item()
+        value = values[at]
+        value = value.item() if isinstance(value, np.generic) else value
         return round(value, 4) if isinstance(value, float) else value
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return values[at].as_py()

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from factory import Answer, Context, Dataset, Model, Record, Request, Shard, Text, digest
+from factory import Answer, Batch, Context, Dataset, Drop, Model, Record, Request, Shard, Text, digest
 from factory.engine.memo import Memo, write_memo
 from factory.engine.project import enter_project, project_root
-from factory.engine.schema import encode, schema_of, shape_record
+from factory.engine.records import KEPT, RECORD_TYPES, columns
+from factory.engine.schema import decode, encode, schema_of, shape_record
 from factory.engine.source import Source, enter
 
 
@@ -104,3 +105,19 @@ def entered(read: Callable[[Source], list[tuple[str, Any]]]) -> Callable[[Source
         return [record for record, _ in pairs]
 
     return records  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="session")
+def through() -> Callable[..., Any]:
+    """One record through a vectorised step: the record that comes out, or the Drop raised."""
+
+    def apply(step: Any, record: dict[str, Any], **options: Any) -> dict[str, Any]:
+        kind = next(kind for kind in RECORD_TYPES.values() if set(columns(kind)) == set(record) - set(KEPT))
+        batch: Batch[Any] = Batch(encode([shape_record(record, columns(kind))], schema_of(kind)))
+        made = step.function(batch, **options)
+        for _, reason, (details,) in made.dropped:
+            raise Drop(reason, **details)
+        (row,) = decode(made.table)
+        return {name: row[name] for name in record}
+
+    return apply

@@ -19,6 +19,8 @@ from factory.corpus.quality import gopher_quality, length, repeated_share, repea
 from factory.corpus.reshape import as_pairs, as_text
 from factory.corpus.split import part_of, split
 
+Through = Callable[..., Any]
+
 
 def text(value: str, **meta: Any) -> dict[str, Any]:
     return {"id": digest(value), "parents": ["x.txt"], "text": value, "meta": meta}
@@ -51,7 +53,7 @@ def test_normalize_changes_looks_and_not_meaning() -> None:
     assert normalized("    indented\n        more") == "    indented\n        more"
 
 
-def test_normalize_reaches_messages_and_leaves_roles_and_meta() -> None:
+def test_normalize_reaches_messages_and_leaves_roles_and_meta(through: Through) -> None:
     record = {
         "id": "1",
         "parents": [],
@@ -59,27 +61,28 @@ def test_normalize_reaches_messages_and_leaves_roles_and_meta() -> None:
         "completion": assistant("c\x00"),
         "meta": {"k": "a \r"},
     }
-    made = normalize.function(record)
+    made = through(normalize, record)
     assert made == {**record, "prompt": user("a\nb"), "completion": assistant("c")}
 
 
-def test_long_runs_of_blanks_cost_linear_time() -> None:
-    started = time.perf_counter()
+def test_long_runs_of_blanks_cost_linear_time(through: Through) -> None:
+    through(mask_pii, text("@"))  # compiles the kernel
+    started = time.process_time()
     normalized("x" + " " * 2_000_000 + "y")
-    mask_pii.function(text("a" * 1_000_000 + "@" + "b." * 100_000 + "1" * 100_000))
-    assert time.perf_counter() - started < 5
+    through(mask_pii, text("a" * 1_000_000 + "@" + "b." * 100_000 + "1" * 100_000))
+    assert time.process_time() - started < 5
 
 
-def test_language_keeps_and_notes() -> None:
-    made = language.function(text(ENGLISH), keep=["en"])
+def test_language_keeps_and_notes(through: Through) -> None:
+    made = through(language, text(ENGLISH), keep=["en"])
     assert made["meta"]["language"] == "en"
     assert made["meta"]["language_score"] >= 0.65
     german = "Der Fluss fließt durch das Tal und hat das Land seit Tausenden von Jahren geformt und bewässert."
     with pytest.raises(Drop) as caught:
-        language.function(text(german), keep=["en"])
+        through(language, text(german), keep=["en"])
     assert (caught.value.reason, caught.value.details["found"]) == ("language", "de")
-    assert language.function(text(german))["meta"]["language"] == "de"
-    assert language.function(text("12 34 -- !"))["meta"]["language"] == ""
+    assert through(language, text(german))["meta"]["language"] == "de"
+    assert through(language, text("12 34 -- !"))["meta"]["language"] == ""
     chinese = {
         "id": "1",
         "parents": [],
@@ -87,12 +90,12 @@ def test_language_keeps_and_notes() -> None:
         "completion": assistant("春天来了"),
         "meta": {},
     }
-    assert language.function(chinese, keep=["zh"])["meta"]["language"] == "zh"
+    assert through(language, chinese, keep=["zh"])["meta"]["language"] == "zh"
 
 
-def test_language_reads_prose_before_signatures() -> None:
+def test_language_reads_prose_before_signatures(through: Through) -> None:
     signature = "module.function(a, b, *, skipkeys=False, check_circular=True, cls=None, indent=None, **kw)\n\n"
-    assert language.function(text(signature + ENGLISH), keep=["en"])["meta"]["language"] == "en"
+    assert through(language, text(signature + ENGLISH), keep=["en"])["meta"]["language"] == "en"
 
 
 def test_length_counts_words_in_any_script() -> None:
@@ -148,11 +151,11 @@ def test_repetition_drops_what_repeats_and_keeps_prose() -> None:
     assert reason(repetition.function, text("春天来了花开了" * 20)).startswith("too many characters")
 
 
-def test_pii_is_masked_and_counted() -> None:
-    made = mask_pii.function(text("Write to ann.lee+x@mail.corp.org or +49 30 1234567, (555) 234-5678; host 8.8.8.8."))
+def test_pii_is_masked_and_counted(through: Through) -> None:
+    made = through(mask_pii, text("Write to ann.lee+x@mail.corp.org or +49 30 1234567, (555) 234-5678; host 8.8.8.8."))
     assert made["text"] == "Write to <EMAIL> or <PHONE>, <PHONE>; host <IP>."
     assert made["meta"]["pii"] == {"email": 1, "ip": 1, "phone": 2}
-    assert mask_pii.function(made) == made
+    assert through(mask_pii, made) == made
 
 
 @pytest.mark.parametrize(
@@ -162,8 +165,8 @@ def test_pii_is_masked_and_counted() -> None:
         "@decorator", "x = 5552345678", "pi 3.14159265358979", "1234567890123456", "a@b", "10.0.0.0/8", "+ 12 34 56",
     ],
 )  # fmt: skip
-def test_pii_lookalikes_stay(kept: str) -> None:
-    assert mask_pii.function(text(kept)) == text(kept)
+def test_pii_lookalikes_stay(through: Through, kept: str) -> None:
+    assert through(mask_pii, text(kept)) == text(kept)
 
 
 def test_paragraphs_stay_whole_and_know_their_heading() -> None:

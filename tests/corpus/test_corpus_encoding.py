@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 
 from factory import assistant, user
 from factory.corpus.fix_encoding import SUSPECT, fix_text, fixed
+
+Through = Callable[..., Any]
 
 CLEAN = {
     "english": "“It’s a café,” she said — naïve… £5, €7, 20 °C, 3½ × 2, §4, ﬁne ‘quotes’ and Æsop's œuvre.",
@@ -38,10 +41,10 @@ def text(value: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("language", CLEAN)
-def test_clean_text_of_every_script_stays(language: str) -> None:
+def test_clean_text_of_every_script_stays(through: Through, language: str) -> None:
     record = text(f"{CLEAN[language]}\r\n\n{CLEAN[language] * 3}\x0c\tend")
-    assert fix_text.function(record) == record
-    assert fix_text.function(record, entities=True) == record
+    assert through(fix_text, record) == record
+    assert through(fix_text, record, entities=True) == record
 
 
 @pytest.mark.parametrize("language", CLEAN)
@@ -58,20 +61,25 @@ def test_what_was_once_decoded_as_latin_1_comes_back(language: str) -> None:
         ("a\x85b\x92s", "a…b’s", {"mojibake": 1}),
         ("Ð¿Ñ€Ð¸Ð²ÐµÑ‚", "привет", {"mojibake": 1}),
         ("\x1b[31mred\x1b[0m", "red", {"terminal escapes": 1}),
-        ("\ud83d\ude00", "😀", {"surrogates": 1}),
         ("L&eacute;on", "L&eacute;on", {}),
     ],
 )
-def test_what_is_repaired_is_counted(broken: str, whole: str, counted: dict[str, int]) -> None:
-    made = fix_text.function(text(broken))
+def test_what_is_repaired_is_counted(through: Through, broken: str, whole: str, counted: dict[str, int]) -> None:
+    made = through(fix_text, text(broken))
     assert made["text"] == whole
     assert made["meta"].get("fixed", {}) == counted
 
 
-def test_entities_on_demand_and_messages() -> None:
-    assert fix_text.function(text("L&eacute;on\n<b>&amp;</b>"), entities=True)["text"] == "Léon\n<b>&amp;</b>"
+def test_halves_of_surrogate_pairs_are_joined() -> None:
+    found: Counter[str] = Counter()
+    assert fixed("\ud83d\ude00", found) == "😀"
+    assert found == {"surrogates": 1}
+
+
+def test_entities_on_demand_and_messages(through: Through) -> None:
+    assert through(fix_text, text("L&eacute;on\n<b>&amp;</b>"), entities=True)["text"] == "Léon\n<b>&amp;</b>"
     record = {"id": "1", "parents": [], "prompt": user("Ã©"), "completion": assistant("plain"), "meta": {}}
-    made = fix_text.function(record)
+    made = through(fix_text, record)
     assert (made["prompt"], made["completion"]) == (user("é"), assistant("plain"))
     assert made["meta"] == {"fixed": {"mojibake": 1}}
 
@@ -96,6 +104,7 @@ def test_any_text_can_be_repaired_and_ascii_stays(value: str) -> None:
 
 
 def test_a_long_line_costs_linear_time() -> None:
-    started = time.perf_counter()
+    fixed("Ã©", Counter())  # loads ftfy
+    started = time.process_time()
     fixed("é" * 100_000 + "Ã©" * 50_000 + "中" * 300_000 + "x" * 500_000, Counter())
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -31,6 +32,8 @@ from factory.corpus.pii import (
     masked,
 )
 
+Through = Callable[..., Any]
+
 MODES = ("tag", "mask", "drop")
 EVERY = (
     "ann.lee@mail.corp.org 8.8.8.8 +49 30 1234567 13800138000 11010519491231002X DE89 3704 0044 0532 0130 00 "
@@ -52,30 +55,30 @@ def tagged(value: str) -> str:
     return masked(value, Counter())
 
 
-def test_every_kind_in_every_mode() -> None:
-    made = mask_pii.function(text(EVERY))
+def test_every_kind_in_every_mode(through: Through) -> None:
+    made = through(mask_pii, text(EVERY))
     assert made["text"] == "<EMAIL> <IP> <PHONE> <PHONE> <CN_ID> <IBAN> <CARD>"
     assert made["meta"]["pii"] == dict.fromkeys(sorted(KINDS), 1)
-    assert mask_pii.function(text(EVERY), mode="mask")["text"] == (
+    assert through(mask_pii, text(EVERY), mode="mask")["text"] == (
         "user@example.com 192.0.2.1 +00 00 0000000 00000000000 00000000000000000X DE00 0000 0000 0000 0000 00 "
         "0000 0000 0000 0000"
     )
     with pytest.raises(Drop) as caught:
-        mask_pii.function(text(EVERY), mode="drop")
-    assert (caught.value.reason, caught.value.details) == ("personal data", dict.fromkeys(KINDS, 1))
-    assert mask_pii.function(text("nothing"), mode="drop") == text("nothing")
+        through(mask_pii, text(EVERY), mode="drop")
+    assert (caught.value.reason, caught.value.details) == ("personal data", {"found": dict.fromkeys(KINDS, 1)})
+    assert through(mask_pii, text("nothing"), mode="drop") == text("nothing")
 
 
-def test_only_the_kinds_that_are_wanted() -> None:
+def test_only_the_kinds_that_are_wanted(through: Through) -> None:
     for kind in KINDS:
-        assert mask_pii.function(text(EVERY), kinds=[kind])["meta"]["pii"] == {kind: 1}
+        assert through(mask_pii, text(EVERY), kinds=[kind])["meta"]["pii"] == {kind: 1}
     assert tagged("+86 138 0013 8000") == "<PHONE>"
-    assert mask_pii.function(text("+86 138 0013 8000"), kinds=["phone"])["meta"]["pii"] == {"phone": 1}
+    assert through(mask_pii, text("+86 138 0013 8000"), kinds=["phone"])["meta"]["pii"] == {"phone": 1}
 
 
-def test_counts_add_to_those_of_an_earlier_run_and_messages_are_reached() -> None:
+def test_counts_add_to_those_of_an_earlier_run_and_messages_are_reached(through: Through) -> None:
     record = {"id": "1", "parents": [], "prompt": user("a@mail.org?"), "completion": assistant("8.8.8.8")}
-    made = mask_pii.function({**record, "meta": {"pii": {"ip": 2}}})
+    made = through(mask_pii, {**record, "meta": {"pii": {"ip": 2}}})
     assert (made["prompt"], made["completion"]) == (user("<EMAIL>?"), assistant("<IP>"))
     assert made["meta"]["pii"] == {"email": 1, "ip": 3}
 
