@@ -26,7 +26,7 @@ check: install  ## lint, types, layer contracts, unit tests (under 90 s)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
-	$(BIN)/pytest -m 'not slow and not model' --numprocesses 2
+	$(BIN)/pytest -m 'not slow and not model and not builds' --numprocesses 2
 
 test: install  ## every test but the long ones (at most 12 minutes)
 	$(BIN)/pytest -m 'not slow'

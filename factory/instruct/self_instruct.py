@@ -74,6 +74,7 @@ def self_instruct(
     shots          seed tasks shown in a request; machine_shots: accepted ones shown besides (self-instruct: 6 and 2)
     per_request    tasks asked for in one request; small models do best with one
     subject        what the tasks are about, such as "Python programming"; the seeds alone decide when empty
+    blacklist      words that a task must not have: what a model that only writes text cannot do
     novelty        ROUGE-L F of instructions above which a task is too like a seed or an accepted one
     lookahead      draw k is built from the tasks accepted up to draw k - lookahead, however fast answers come
     max_requests   requests at most; 8 for every task to accept by default
