@@ -12,7 +12,7 @@ from factory import Context, Dataset, Drop, Drops, Model, Record
 from .measure import Unit, shard_lengths, unit_name
 
 
-@factory.step(samples=True)
+@factory.step(judges=False)
 def token_budget(
     dataset: Dataset[Record],
     tokens: Annotated[int, Field(ge=0)],

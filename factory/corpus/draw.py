@@ -13,7 +13,7 @@ from factory import Context, Dataset, Drop, Drops, Record
 Number = Annotated[int, Field(ge=0)]
 
 
-@factory.step(samples=True)
+@factory.step(judges=False)
 def take(dataset: Dataset[Record], n: Number) -> Drops:
     """Keep the first n records in dataset order.
 
@@ -27,7 +27,7 @@ def take(dataset: Dataset[Record], n: Number) -> Drops:
     return Drops({name: Drop("beyond the first n", n=n) for name in ids[n:]})
 
 
-@factory.step(samples=True)
+@factory.step(judges=False)
 def subsample(dataset: Dataset[Record], n: Number, ctx: Context) -> Drops:
     """Keep n records drawn at random.
 

@@ -21,10 +21,12 @@ NAMES = {"unescape_html": "entities", "remove_terminal_escapes": "terminal escap
 _SIGNS = "\u2000-\u2fff\uf8ff\ufb01\ufb02\ufffd"
 _PAGES = f"\x80-\u0530{_SIGNS}"
 _WESTERN = f"\x80-\u0385\u03cf-\u0400\u0402-\u040f\u0450\u0452-\u0530{_SIGNS}"
-SUSPECT = re.compile(f"[\x1b\x80-\x9fÂÃŒœ\ud800-\udfff]|[{_WESTERN}][{_PAGES}]|[{_PAGES}][{_WESTERN}]")
+_ALONE = "\x1b\x80-\x9fÂÃŒœ\ud800-\udfff"
+CLASSES = tuple(re.compile(f"[{kind}]") for kind in (_ALONE, _WESTERN, _PAGES))
+SUSPECT = re.compile(f"[{_ALONE}]|[{_WESTERN}][{_PAGES}]|[{_PAGES}][{_WESTERN}]")
 
 
-@factory.step
+@factory.step(judges=False)
 def fix_text(batch: Batch[Record], entities: bool = False) -> Batch[Record]:
     """Repair mojibake in all text of a record: `schÃ¶n` becomes `schön`, `â€™` becomes `’`, `æ–‡å­—` becomes `文字`.
 
@@ -41,13 +43,13 @@ def fix_text(batch: Batch[Record], entities: bool = False) -> Batch[Record]:
 
     from factory.text.segments import buffers
 
-    from .suspects import beyond_ascii
+    from .suspects import misread
 
     found: defaultdict[int, Counter[str]] = defaultdict(Counter)  # by row
     made = rewrite_batch(
         batch,
         lambda text, row: fixed(text, found[row], entities),
-        lambda column: np.ones(len(column), bool) if entities else beyond_ascii(buffers(column)),
+        lambda column: np.ones(len(column), bool) if entities else misread(buffers(column), CLASSES),
     )
     return add_meta(
         made, [{"fixed": dict(sorted(found[row].items()))} if found.get(row) else {} for row in range(len(batch))]

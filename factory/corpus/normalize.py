@@ -20,7 +20,7 @@ REMOVED = re.compile(f"{LINE_ENDS.pattern}|{CONTROLS.pattern}")
 BLANK_LINES = re.compile("\n{4,}")
 
 
-@factory.step
+@factory.step(judges=False)
 def normalize(batch: Batch[Record], form: Literal["NFC", "NFKC"] = "NFC") -> Batch[Record]:
     """Bring all text of a record into one Unicode form, without taking away meaning.
 

@@ -80,7 +80,7 @@ CN_MOBILE = re.compile(r"(?:(?:00)?86)?1[3-9]\d{9}")
 RESIDENT_ID = re.compile(r"[1-8]\d{5}(?:18[5-9]|19\d|20\d)\d{8}[\dXx]")
 
 
-@factory.step
+@factory.step(judges=False)
 def mask_pii(
     batch: Batch[Record],
     kinds: Annotated[list[Kind], Field(min_length=1)] = KINDS,

@@ -15,7 +15,7 @@ from .duplicates import folded
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-@factory.step(samples=True)
+@factory.step(judges=False)
 def split(
     record: Record,
     keep: str,

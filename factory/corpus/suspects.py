@@ -130,18 +130,38 @@ def _personal(data: Any, offsets: Any) -> Any:
     return found
 
 
-def beyond_ascii(texts: Texts) -> NDArray[np.bool_]:
-    """Whether a text has a character beyond ASCII, or an escape."""
-    found: NDArray[np.bool_] = _beyond_ascii(texts.data, texts.offsets)
+def misread(texts: Texts, classes: tuple[re.Pattern[str], ...]) -> NDArray[np.bool_]:
+    """Whether a text has a character of the first class, or one of the second and one of the third side by side."""
+    found: NDArray[np.bool_] = _misread(texts.data, texts.offsets, _members(classes))
+    return found
+
+
+@cache
+def _members(classes: tuple[re.Pattern[str], ...]) -> NDArray[np.uint8]:
+    """[TABLE]: bit n for the characters of class n."""
+    every = "".join(map(chr, range(TABLE)))
+    found = np.zeros(TABLE, np.uint8)
+    for bit, pattern in enumerate(classes):
+        found[[match.start() for match in pattern.finditer(every)]] |= 1 << bit
     return found
 
 
 @njit(cache=True, nogil=True)
-def _beyond_ascii(data: Any, offsets: Any) -> Any:
+def _misread(data: Any, offsets: Any, members: Any) -> Any:
     found = np.zeros(len(offsets) - 1, np.bool_)
     for text in range(len(found)):
-        for at in range(offsets[text], offsets[text + 1]):
-            if data[at] >= 0x80 or data[at] == 0x1B:
+        at, stop = offsets[text], offsets[text + 1]
+        before = np.uint8(0)
+        while at < stop:
+            if 0x20 <= data[at] < 0x80:
+                before = np.uint8(0)
+                at += 1
+                continue
+            code, width = code_point(data, at)
+            now = members[code] if code < TABLE else np.uint8(0)
+            if now & 1 or (now & 2 and before & 4) or (now & 4 and before & 2):
                 found[text] = True
                 break
+            before = now
+            at += width
     return found

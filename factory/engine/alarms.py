@@ -35,7 +35,7 @@ def find_alarms(
 ) -> list[Alarm]:
     """The alarms of one stage, from its funnel and its files of kept and dropped records."""
     lines = funnel[len(funnel) - len(steps) :]  # a stage that reads has a line for that first
-    judging = [(step, line) for step, line in zip(steps, lines, strict=True) if not step.samples]
+    judging = [(step, line) for step, line in zip(steps, lines, strict=True) if step.judges]
     found = [
         {"step": step.name, "says": f"dropped none of {line['in']:,} records", "examples": []}
         for step, line in judging

@@ -63,7 +63,7 @@ class Step:
     context: str | None = None  # the parameter that wants the Context
     version: int = 1
     requests: Callable[..., int] | None = None  # (records in, **options) -> how many model calls, for `plan`
-    samples: bool = False  # drops records by number, not for what they are
+    judges: bool = True  # whether it drops records for what they are
 
     @property
     def signature(self) -> str:
@@ -102,29 +102,29 @@ class Step:
 def step(function: Callable[..., Any]) -> Step: ...
 @overload
 def step(
-    *, version: int = 1, requests: Callable[..., int] | None = None, samples: bool = False
+    *, version: int = 1, requests: Callable[..., int] | None = None, judges: bool = True
 ) -> Callable[[Callable[..., Any]], Step]: ...
 def step(
     function: Callable[..., Any] | None = None,
     *,
     version: int = 1,
     requests: Callable[..., int] | None = None,
-    samples: bool = False,
+    judges: bool = True,
 ) -> Step | Callable[[Callable[..., Any]], Step]:
     """Make a typed function a step.
 
     version   raise it when the same code must give other results (a new library, say)
     requests  (records in, **options) -> int: how many model calls the step will make at most; shown by `plan`
-    samples   it drops records by number, not for what they are: dropping most of a source is no alarm
+    judges    False for a step that drops by number, or only rewrites: that it drops much or nothing is no alarm
 
     Raises PluginError when the signature is none of the kinds.
     """
     if function is None:
-        return lambda inner: declare(inner, version, requests, samples)
-    return declare(function, version, requests, samples)
+        return lambda inner: declare(inner, version, requests, judges)
+    return declare(function, version, requests, judges)
 
 
-def declare(function: Callable[..., Any], version: int, requests: Callable[..., int] | None, samples: bool) -> Step:
+def declare(function: Callable[..., Any], version: int, requests: Callable[..., int] | None, judges: bool) -> Step:
     name = f"{function.__module__}.{function.__name__}"
     try:
         hints = get_type_hints(function, include_extras=True)  # Annotated[float, Field(ge=0)] keeps its bounds
@@ -161,7 +161,7 @@ def declare(function: Callable[..., Any], version: int, requests: Callable[..., 
     options = create_model(function.__name__, __config__=ConfigDict(extra="forbid", strict=False), **fields)
     return Step(
         function.__name__.rstrip("_"), function, kind, takes, gives, options, references, tuple(paths), context,
-        version, requests, samples,
+        version, requests, judges,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from factory.corpus import suspects
-from factory.corpus.fix_encoding import fixed
+from factory.corpus.fix_encoding import CLASSES, SUSPECT, fixed
 from factory.corpus.normalize import REMOVED, normalized
 from factory.corpus.pii import masked
 from factory.corpus.prose import LINE_LETTERS, LOOKED_AT, prose
@@ -67,7 +67,13 @@ def test_what_is_not_marked_has_no_personal_data(text: str) -> None:
 @given(ANY | st.text(st.sampled_from("aÃ¶â€™\x1b[0m")))
 def test_what_is_not_marked_needs_no_repair(text: str) -> None:
     if fixed(text, Counter()) != text:
-        assert suspects.beyond_ascii(column(text)).tolist() == [True]
+        assert suspects.misread(column(text), CLASSES).tolist() == [True]
+
+
+@compiled
+@given(st.text(st.sampled_from("aÃ¶â€™œ\x1béБя\u2028α\x85 \n中")))
+def test_the_kernel_marks_what_the_expression_finds(text: str) -> None:
+    assert suspects.misread(column(text), CLASSES).tolist() == [SUSPECT.search(text) is not None]
 
 
 def sample(text: str, chars: int) -> str:
