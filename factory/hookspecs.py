@@ -47,7 +47,7 @@ def open_model(uri: str) -> Model | None:
 
 @hookspec(firstresult=True)
 def open_executor(uri: str) -> Executor | None:
-    """Return where tasks run (`serial`, `local:4`), or None when it is not yours."""
+    """Return where tasks run (`serial`, `local:4`, `ray:auto`), or None when it is not yours."""
 
 
 @hookspec

@@ -32,7 +32,7 @@ DEFAULT_PLUGINS = (
 FORMS = {
     "dataset": "built in are files, hf:owner/name, python:stdlib, and the targets of the recipe",
     "model": "built in are openai:NAME (a server), owner/name (the hub), ./folder, bundled:smollm2, and targets",
-    "executor": "built in are serial and local:N",
+    "executor": "built in are serial, local:N and ray:ADDRESS",
 }
 DROP_IN = "factory_plugins."  # + a drop-in file's stem: the name of its module
 

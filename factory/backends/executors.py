@@ -1,4 +1,4 @@
-"""The two built-in executors: `serial` runs a task where it is submitted, `local:N` in N processes of this machine."""
+"""Executors: `serial` runs a task where it is submitted, `local:N` in N processes here, `ray:ADDRESS` on a cluster."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class SerialExecutor(Executor):
 
 
 def open_executor(uri: str) -> Executor | None:
-    """`serial`, `local` (a worker per CPU this process may use) or `local:N`; None for anything else.
+    """`serial`, `local` (a worker per CPU this process may use), `local:N`, `ray:auto`, `ray:HOST:PORT`; or None.
 
-    Raises InputError when the URI is one of these but malformed.
+    Raises InputError when the URI is one of these but malformed, or names a cluster that cannot be had.
     """
     name, colon, rest = uri.partition(":")
     if name == "serial":
@@ -52,7 +52,11 @@ def open_executor(uri: str) -> Executor | None:
         return SerialExecutor()
     if name == "local":
         return local_pool(worker_count(uri, rest) if colon else usable_cpus())
-    if not colon and "did you mean" in (near := did_you_mean(name, ["serial", "local"])):
+    if name == "ray":
+        from .ray import open_ray
+
+        return open_ray(uri, rest)
+    if not colon and "did you mean" in (near := did_you_mean(name, ["serial", "local", "ray"])):
         raise InputError(f"executor '{uri}' is unknown; {near}")
     return None
 

@@ -80,7 +80,10 @@ def dedup_minhash(
     sizes = [load_part(part)["records"] for part in parts]
     keys = sum(sizes) * bands
     ranges = max(1, -(-keys // RANGE_KEYS))
-    edges = list(ctx.map(match_range, range(ranges), ranges, parts, threshold))
+    edges = [
+        {name: array.copy() for name, array in pairs.items()}  # not mapped: there may be more ranges than open files
+        for pairs in ctx.map(match_range, range(ranges), ranges, parts, threshold)
+    ]
     drops, notes = _decide(edges, parts, sizes, len(held), dataset, others, index, keep)
     ctx.report("What dedup_minhash finds", curve(bands, width, threshold) + notes)
     return drops
@@ -186,17 +189,18 @@ def match_range(number: int, ranges: int, parts: list[Any], threshold: float) ->
 
     from factory.text.near import pairs
 
-    loaded = [load_part(part) for part in parts]
-    starts = np.cumsum([0, *(part["records"] for part in loaded)])
+    low, high = (number << 64) // ranges, ((number + 1) << 64) // ranges - 1
+    keys, owners, starts = [], [], [0]
+    for part in parts:  # one is open at a time: a process may map some thousand files, and what it maps is its memory
+        loaded = load_part(part)
+        begin = np.searchsorted(loaded["keys"], np.uint64(low))
+        end = np.searchsorted(loaded["keys"], np.uint64(high), side="right")
+        keys.append(np.array(loaded["keys"][begin:end]))
+        owners.append(loaded["owners"][begin:end].astype(np.int64) + starts[-1])
+        starts.append(starts[-1] + loaded["records"])
+        del loaded
     if starts[-1] >= 1 << 32:
         raise InputError(f"dedup_minhash compares at most {1 << 32:,} records at once, not {starts[-1]:,}")
-    low, high = (number << 64) // ranges, ((number + 1) << 64) // ranges - 1
-    keys, owners = [], []
-    for part, start in zip(loaded, starts, strict=False):
-        begin = np.searchsorted(part["keys"], np.uint64(low))
-        end = np.searchsorted(part["keys"], np.uint64(high), side="right")
-        keys.append(part["keys"][begin:end])
-        owners.append(part["owners"][begin:end].astype(np.int64) + start)
     joined = np.concatenate(keys) if keys else np.zeros(0, np.uint64)
     order = np.argsort(joined, kind="stable")
     first, second = pairs(joined[order], np.concatenate(owners)[order] if keys else np.zeros(0, np.int64))
@@ -205,13 +209,13 @@ def match_range(number: int, ranges: int, parts: list[Any], threshold: float) ->
     similarity = np.zeros(len(first))
     for at in range(0, len(first), CHECKED_AT_ONCE):
         some = slice(at, at + CHECKED_AT_ONCE)
-        similarity[some] = _similarities(loaded, starts, first[some], second[some])
+        similarity[some] = _similarities(parts, np.array(starts), first[some], second[some])
     near = similarity >= threshold
     return {"first": first[near], "second": second[near], "similarity": similarity[near]}
 
 
 def _similarities(
-    parts: list[Part], starts: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]
+    parts: list[Any], starts: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Exact Jaccard of pairs of records; the shingles of each record are read and sorted once."""
     import numpy as np
@@ -223,7 +227,9 @@ def _similarities(
     cuts = np.searchsorted(wanted, starts)
     for part, start, begin, end in zip(parts, starts, cuts[:-1], cuts[1:], strict=False):
         if begin < end:
-            held, flat = distinct(part["rows"], part["shingles"], wanted[begin:end] - start)
+            loaded = load_part(part)
+            held, flat = distinct(loaded["rows"], loaded["shingles"], wanted[begin:end] - start)
+            del loaded
             rows.append(held[1:] + rows[-1][-1])
             hashes.append(flat)
     places = np.searchsorted(wanted, first), np.searchsorted(wanted, second)

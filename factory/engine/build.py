@@ -81,7 +81,7 @@ def build(
     """Bring the targets of a recipe up to date, and nothing else.
 
     targets    names; all of them when empty
-    executor   serial, local:N, or what a plugin opens
+    executor   serial, local:N, ray:ADDRESS, or what a plugin opens
     limit      records taken of each source, and the most a `count` option may say
     overrides  `target.step.option=value` settings
     Raises a FactoryError (see factory.errors); what was finished before stays.

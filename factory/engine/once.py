@@ -32,6 +32,7 @@ from .step import Kind, Step
 from .store import Store, write_atomic, write_table
 from .work import Setup, remote
 
+LARGE_ARGUMENTS = 1 << 14  # bytes
 SHARD_RECORDS = 4096  # records in a shard of a step that generates
 
 Tell = Callable[..., None]  # (what, *details): news for the driver
@@ -156,6 +157,7 @@ class JobRuntime:
         if "<" in function.__qualname__ or "." in function.__qualname__:
             raise PluginError(f"ctx.map needs a module's top-level function, not {function.__qualname__}")
         code, given = code_hash(function), _portable(args)
+        packed = self._by_path(args)
         found, waiting = [], []
         for item in items:
             key = digest([function.__module__, function.__name__, code, _portable(item), given], 12)
@@ -163,14 +165,27 @@ class JobRuntime:
             found.append(Memo(str(path), key))
             self.known.append(key)
             if not path.exists():
-                call = ("factory.engine.work", "run_memo", (function.__module__, function.__name__, item, args, path))
+                call = ("factory.engine.work", "run_memo", (function.__module__, function.__name__, item, packed, path))
                 waiting.append(self.submit(pickle.dumps(call)))
         done = len(found) - len(waiting)
-        for future in waiting:
-            future.result()
-            done += 1
-            self.tell(done, len(found), function.__name__)
+        try:
+            for future in waiting:
+                future.result()
+                done += 1
+                self.tell(done, len(found), function.__name__)
+        finally:
+            for future in waiting:  # else an error, or Ctrl-C, waits for all the others
+                future.cancel()
         return found
+
+    def _by_path(self, args: tuple[Any, ...]) -> tuple[Any, ...] | str:
+        """Arguments that every item of a `ctx.map` is given; large ones travel once, as a file."""
+        packed = pickle.dumps(args)
+        if len(packed) < LARGE_ARGUMENTS:
+            return args
+        path = self.job.store.work(self.job.fingerprint) / f"arguments-{digest(packed)}.pickle"
+        write_atomic(path, packed)
+        return str(path)
 
     def ask(self, model: Model, requests: Iterable[Request], ahead: int | None) -> Iterator[Answer]:
         if self.asking is None:

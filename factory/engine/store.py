@@ -18,6 +18,7 @@ import hashlib
 import logging
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from . import records as record_types
 from .dataset import Dataset, Shard
 
 log = logging.getLogger("factory")
+PROCESS = f"{os.getpid()}-{os.urandom(4).hex()}"  # hosts that share a folder number their processes alike
 
 README = """This folder is the store of the dataset factory: what its recipes have built so far.
 It can be deleted; everything in it is made again from the recipes, except the model responses
@@ -156,7 +158,7 @@ class Store:
 
 def temporary(path: Path) -> Path:
     """A name beside `path` that no other process writes to."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    return path.with_name(f".{path.name}.{PROCESS}.{threading.get_ident():x}.tmp")
 
 
 def write_atomic(path: Path, data: bytes) -> None:

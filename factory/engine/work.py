@@ -198,6 +198,13 @@ def _load_drops(path: str) -> dict[str, Any]:
     return found
 
 
-def run_memo(module: str, name: str, item: Any, args: tuple[Any, ...], path: Path) -> None:
-    """One item of a `ctx.map`: the result goes to a file, so that it travels by path."""
-    write_memo(path, getattr(import_module(module), name)(item, *args))
+def run_memo(module: str, name: str, item: Any, args: tuple[Any, ...] | str, path: Path) -> None:
+    """One item of a `ctx.map`: the result goes to a file, so that it travels by path. So may its arguments."""
+    given = _arguments(args) if isinstance(args, str) else args
+    write_memo(path, getattr(import_module(module), name)(item, *given))
+
+
+@lru_cache(maxsize=1)
+def _arguments(path: str) -> tuple[Any, ...]:
+    found: tuple[Any, ...] = pickle.loads(Path(path).read_bytes())
+    return found

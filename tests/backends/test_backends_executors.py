@@ -74,7 +74,7 @@ def test_open_executor_reads_the_uri() -> None:
     assert workers_of("local") == executors.usable_cpus() >= 1
 
 
-@pytest.mark.parametrize("uri", ["ray:auto", "slurm", "", "dask:tcp"])
+@pytest.mark.parametrize("uri", ["rays:auto", "slurm", "", "dask:tcp"])
 def test_open_executor_leaves_other_uris_to_plugins(uri: str) -> None:
     assert hook(uri) is None
 
