@@ -84,7 +84,7 @@ def compile_kernels() -> None:
     rows, hashes = near.shingle_hashes(buffers(pa.array(texts)), 5)
     keys = near.band_keys(rows, hashes, 2, 2)
     first, second = near.pairs(np.sort(keys.ravel()), np.arange(keys.size) % 3)
-    near.jaccards(*near.distinct(rows, hashes, np.arange(3)), np.minimum(first, second), np.maximum(first, second))
+    near.jaccards(*near.distinct(rows, hashes, np.arange(3)), first, second, 0.5)
     near.anchor(first, second, np.ones(len(first)), np.arange(3), np.zeros(4, np.int64))
 
 

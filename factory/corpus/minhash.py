@@ -130,7 +130,7 @@ def sign_shard(shard: Shard, ngram: int, bands: int, width: int, field: str | No
         ranks += [_number(meta, str(field)) for meta in metas]
     found = np.concatenate(keys) if keys else np.zeros((0, bands), np.uint64)
     flat = found.ravel()
-    order = np.argsort(flat, kind="stable")
+    order = np.argsort(flat)
     order = order[np.searchsorted(flat, EMPTY, side="right", sorter=order) :]
     return {
         "records": len(found),
@@ -202,22 +202,22 @@ def match_range(number: int, ranges: int, parts: list[Any], threshold: float) ->
     if starts[-1] >= 1 << 32:
         raise InputError(f"dedup_minhash compares at most {1 << 32:,} records at once, not {starts[-1]:,}")
     joined = np.concatenate(keys) if keys else np.zeros(0, np.uint64)
-    order = np.argsort(joined, kind="stable")
+    order = np.argsort(joined)
     first, second = pairs(joined[order], np.concatenate(owners)[order] if keys else np.zeros(0, np.int64))
     packed = np.unique((first.astype(np.uint64) << np.uint64(32)) | second.astype(np.uint64))
     first, second = (packed >> np.uint64(32)).astype(np.int64), (packed & np.uint64(0xFFFFFFFF)).astype(np.int64)
     similarity = np.zeros(len(first))
     for at in range(0, len(first), CHECKED_AT_ONCE):
         some = slice(at, at + CHECKED_AT_ONCE)
-        similarity[some] = _similarities(parts, np.array(starts), first[some], second[some])
+        similarity[some] = _similarities(parts, np.array(starts), first[some], second[some], threshold)
     near = similarity >= threshold
     return {"first": first[near], "second": second[near], "similarity": similarity[near]}
 
 
 def _similarities(
-    parts: list[Any], starts: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]
+    parts: list[Any], starts: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64], least: float
 ) -> NDArray[np.float64]:
-    """Exact Jaccard of pairs of records; the shingles of each record are read and sorted once."""
+    """Exact Jaccard of pairs of records, 0 below `least`; the shingles of each record are read once."""
     import numpy as np
 
     from factory.text.near import distinct, jaccards
@@ -233,7 +233,7 @@ def _similarities(
             rows.append(held[1:] + rows[-1][-1])
             hashes.append(flat)
     places = np.searchsorted(wanted, first), np.searchsorted(wanted, second)
-    found: NDArray[np.float64] = jaccards(np.concatenate(rows), np.concatenate(hashes), *places)
+    found: NDArray[np.float64] = jaccards(np.concatenate(rows), np.concatenate(hashes), *places, least)
     return found
 
 

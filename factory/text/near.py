@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .characters import MULTIPLE, SPACE, TABLE, UNSPACED_LETTER, characters
 from .compiled import njit
-from .segments import SEED, Texts, blend, class_of, code_point, roll, stir, words_of
+from .segments import SEED, Texts, blend, bytes_table, class_of, code_point, stir, words_of
 from .words import UNSPACED_SHARE
 
 WINDOW = np.uint64(0xD1342543DE82EF95)  # multiplier of the polynomial over a window's tokens
@@ -88,22 +88,33 @@ def is_unspaced(data: Any, at: Any, stop: Any, classes: Any, share: Any) -> Any:
 def characters_of(
     data: Any, at: Any, stop: Any, classes: Any, fold: Any, expansions: Any, tokens: Any, found: Any
 ) -> Any:
-    """Write the case-folded characters of one text, blanks left out, as tokens; how many there are with them."""
+    """Write the case-folded characters of one text, blanks left out, as tokens.
+
+    (how many there are with them, characters without blanks, unspaced letters among these)
+    """
+    seen = unspaced = 0
     while at < stop:
         code, width = code_point(data, at)
+        kind = class_of(code, classes)
         at += width
-        if class_of(code, classes) & SPACE:
+        if kind & SPACE:
+            continue
+        seen += 1
+        if kind & UNSPACED_LETTER:  # they have no case
+            unspaced += 1
+            tokens[found] = np.uint64(code) * SEED
+            found += 1
             continue
         folded = np.int64(fold[code]) if code < TABLE and code != 0x2019 else code
         if folded < MULTIPLE:
-            tokens[found] = stir(roll(SEED, folded))
+            tokens[found] = np.uint64(folded) * SEED
             found += 1
             continue
         for part in range(3):
             if expansions[folded & (MULTIPLE - 1), part]:
-                tokens[found] = stir(roll(SEED, expansions[folded & (MULTIPLE - 1), part]))
+                tokens[found] = np.uint64(expansions[folded & (MULTIPLE - 1), part]) * SEED
                 found += 1
-    return found
+    return found, seen, unspaced
 
 
 @njit(cache=True, nogil=True)
@@ -113,14 +124,23 @@ def _tokens(data: Any, offsets: Any, classes: Any, fold: Any, expansions: Any, s
     tokens = np.empty(2 * (offsets[-1] - offsets[0]) + 2 * texts, np.uint64)  # ﬃ has three bytes and folds to three
     rows = np.zeros(texts + 1, np.int64)
     nowhere, none = np.empty(0, np.int64), np.empty(0, np.int32)
+    table = bytes_table(classes, fold)
     found = 0
     for text in range(texts):
         at, stop = offsets[text], offsets[text + 1]
+        wide = 0  # characters of three bytes and more, as unspaced letters are, but Hangul
+        for byte in range(at, stop):
+            wide += (0xE0 <= data[byte] < 0xEA) | (data[byte] > 0xED)
+        if 8 * wide > stop - at:  # over a third of the bytes
+            behind, seen, unspaced = characters_of(data, at, stop, classes, fold, expansions, tokens, found)
+            if unspaced > share * seen:
+                rows[text + 1] = found = behind
+                continue
         behind, unspaced = words_of(
-            data, at, stop, classes, fold, expansions, False, nowhere, nowhere, none, tokens, found
+            data, at, stop, table, classes, fold, expansions, False, nowhere, nowhere, none, tokens, found
         )
         if behind == found or (unspaced and is_unspaced(data, at, stop, classes, share)):
-            behind = characters_of(data, at, stop, classes, fold, expansions, tokens, found)
+            behind, _, _ = characters_of(data, at, stop, classes, fold, expansions, tokens, found)
         rows[text + 1] = found = behind
     return rows, tokens[:found]
 
@@ -176,7 +196,7 @@ BUCKET = 64  # of the texts that share a band key, each is compared with the fir
 
 @njit(cache=True, nogil=True)
 def pairs(keys: Any, owners: Any) -> Any:
-    """(earlier, later): the owners that stand together under one key. `keys` are sorted, owners within a key ascend."""
+    """(earlier, later): the owners that stand together under one key. `keys` are sorted; owners are, within a key."""
     total = 0
     for filling in range(2):
         if filling:
@@ -188,6 +208,8 @@ def pairs(keys: Any, owners: Any) -> Any:
         for at in range(1, len(keys) + 1):
             if at < len(keys) and keys[at] == keys[start]:
                 continue
+            if filling == 0 and at - start > 1:
+                owners[start:at].sort()
             for later in range(start + 1, at):
                 for earlier in range(start, min(later, start + BUCKET)):
                     if filling:
@@ -238,8 +260,11 @@ def distinct(rows: Any, hashes: Any, wanted: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def jaccards(rows: Any, hashes: Any, first: Any, second: Any) -> Any:
-    """Jaccard similarity of pairs of texts, sorted by the first; `rows` and `hashes` are those of `distinct`."""
+def jaccards(rows: Any, hashes: Any, first: Any, second: Any, least: Any) -> Any:
+    """Jaccard similarity of pairs of texts, sorted by the first; `rows` and `hashes` are those of `distinct`.
+
+    A pair is left, and counts as 0, as soon as it cannot reach `least`.
+    """
     found = np.zeros(len(first), np.float64)
     table = table_for(0)
     for pair in range(len(first)):
@@ -248,12 +273,19 @@ def jaccards(rows: Any, hashes: Any, first: Any, second: Any) -> Any:
             table = table_for(rows[one + 1] - rows[one])
             for each in range(rows[one], rows[one + 1]):
                 table[slot_of(table, hashes[each])] = hashes[each]
-        both = 0
+        total = rows[one + 1] - rows[one] + rows[other + 1] - rows[other]
+        # both / (total - both) >= least; a hair less, so that rounding leaves no pair that is just at it
+        needed = np.int64(np.floor(least * total / (1 + least) - 1e-9))
+        both, missing = 0, rows[other + 1] - rows[other] - needed
         for each in range(rows[other], rows[other + 1]):
-            both += table[slot_of(table, hashes[each])] != 0
-        union = rows[one + 1] - rows[one] + rows[other + 1] - rows[other] - both
-        if union:
-            found[pair] = both / union
+            if table[slot_of(table, hashes[each])]:
+                both += 1
+            else:
+                missing -= 1
+                if missing < 0:
+                    break
+        if missing >= 0 and total > both:
+            found[pair] = both / (total - both)
     return found
 
 

@@ -166,45 +166,60 @@ def most_words(size: Any, texts: Any) -> Any:
 OUTSIDE, BASE, ELIDED, MARKED, ALONE = range(5)  # where in a word: the parts of the expression in `words`
 
 
+SPECIAL = 1  # in the table of bytes: an apostrophe, or the first byte of a character beyond ASCII
+
+
+@njit(nogil=True)
+def bytes_table(classes: Any, fold: Any) -> Any:
+    """[256]: what an ASCII letter or digit folds to, SPECIAL, or 0 for what parts words."""
+    found = np.zeros(256, np.uint8)
+    for byte in range(128):
+        if classes[byte] & LETTER:
+            found[byte] = fold[byte]
+    found[128:] = SPECIAL
+    found[APOSTROPHE] = SPECIAL
+    return found
+
+
 @njit(nogil=True)
 def words_of(
-    data: Any, at: Any, stop: Any, classes: Any, fold: Any, expansions: Any, spans: Any,
+    data: Any, at: Any, stop: Any, table: Any, classes: Any, fold: Any, expansions: Any, spans: Any,
     start: Any, end: Any, chars: Any, hashes: Any, found: Any,
 ) -> Any:  # fmt: skip
     """Write the words of one text behind the `found` that are there; (found with them, how many are unspaced letters).
 
-    Without `spans` only `hashes` is written.
+    table   of `bytes_table`
+    spans   whether `start`, `end` and `chars` are written, too
     """
     unspaced = 0
     state = OUTSIDE
     h = SEED
     begun = at
-    size = 0
+    inner = 0  # bytes of the word that begin no character
     while at < stop:
-        code = np.int64(data[at])
-        width = 1
-        if code < 0x80 and state <= BASE and code != APOSTROPHE:  # nearly all of most texts
-            if classes[code] & LETTER:
-                if state == OUTSIDE:
-                    state, begun, size, h = BASE, at, 0, SEED
-                h = roll(h, fold[code])
-                size += 1
-            elif state == BASE:
-                if spans:
-                    start[found], end[found], chars[found] = begun, at, size
-                hashes[found] = stir(h)
-                found += 1
-                state = OUTSIDE
-            at += 1
-            continue
-        if code >= 0x80:
-            code, width = code_point(data, at)
+        if state <= BASE:  # nearly all of most texts
+            folded = table[data[at]]
+            if folded > SPECIAL:
+                h = roll(h, folded)
+                state = BASE
+                at += 1
+                continue
+            if folded == 0:
+                if state == BASE:
+                    if spans:
+                        start[found], end[found], chars[found] = begun, at, at - begun - inner
+                    hashes[found] = stir(h)
+                    found += 1
+                    state, h, inner = OUTSIDE, SEED, 0
+                at += 1
+                begun = at
+                continue
+        code, width = code_point(data, at)
         kind = class_of(code, classes)
         if state <= BASE and kind & WORDLIKE == LETTER:
-            if state == OUTSIDE:
-                state, begun, size, h = BASE, at, 0, SEED
             h = roll_folded(h, code, fold, expansions)
-            size += 1
+            state = BASE
+            inner += width - 1
             at += width
             continue
         into = OUTSIDE
@@ -227,20 +242,20 @@ def words_of(
                 into, ends = ELIDED, False
         if state != OUTSIDE and ends:
             if spans:
-                start[found], end[found], chars[found] = begun, at, size
+                start[found], end[found], chars[found] = begun, at, at - begun - inner
             hashes[found] = stir(h)
             found += 1
-            state = OUTSIDE
+            begun, h, inner = at, SEED, 0
         if into != OUTSIDE:
-            if state == OUTSIDE:
-                begun, size, h = at, 0, SEED
             h = roll_folded(h, code, fold, expansions)
-            size += 1
+            inner += width - 1
+        else:
+            begun = at + width
         state = into
         at += width
     if state != OUTSIDE:
         if spans:
-            start[found], end[found], chars[found] = begun, stop, size
+            start[found], end[found], chars[found] = begun, stop, stop - begun - inner
         hashes[found] = stir(h)
         found += 1
     return found, unspaced
@@ -253,11 +268,13 @@ def _words(data: Any, offsets: Any, classes: Any, fold: Any, expansions: Any) ->
     start, end = np.empty(most, np.int64), np.empty(most, np.int64)
     chars, hashes = np.empty(most, np.int32), np.empty(most, np.uint64)
     rows = np.zeros(texts + 1, np.int64)
+    table = bytes_table(classes, fold)
     found = 0
     for text in range(texts):
         found, _ = words_of(
-            data, offsets[text], offsets[text + 1], classes, fold, expansions, True, start, end, chars, hashes, found
-        )
+            data, offsets[text], offsets[text + 1], table, classes, fold, expansions, True, start, end, chars, hashes,
+            found,
+        )  # fmt: skip
         rows[text + 1] = found
     return rows, start[:found], end[:found], chars[:found], hashes[:found]
 

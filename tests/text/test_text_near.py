@@ -36,7 +36,21 @@ def test_jaccard_is_that_of_sets() -> None:
     rows, hashes = near.shingle_hashes(buffers(pa.array(texts)), 3)
     starts, flat = near.distinct(rows, hashes, np.arange(5))
     first, second = np.array([0, 0, 0, 0, 3]), np.array([1, 2, 3, 4, 3])
-    assert near.jaccards(starts, flat, first, second).tolist() == pytest.approx([4 / 6, 0, 0, 1, 0])
+    assert near.jaccards(starts, flat, first, second, 0.0).tolist() == pytest.approx([4 / 6, 0, 0, 1, 0])
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("abcdef", min_size=1), min_size=2, max_size=6), st.sampled_from([0.25, 0.5, 0.8, 1.0]))
+def test_pairs_that_reach_the_threshold_are_measured_and_no_others(texts: list[str], least: float) -> None:
+    rows, hashes = near.shingle_hashes(buffers(pa.array([" ".join(text) for text in texts])), 1)
+    starts, flat = near.distinct(rows, hashes, np.arange(len(texts)))
+    first, second = np.triu_indices(len(texts), 1)
+    found = near.jaccards(starts, flat, first, second, least)
+    for one, other, similarity in zip(first, second, found, strict=True):
+        a, b = set(texts[one]), set(texts[other])
+        exact = len(a & b) / len(a | b)
+        assert similarity in (pytest.approx(exact), 0)
+        assert similarity == pytest.approx(exact) or exact < least
 
 
 def test_texts_share_bands_as_often_as_the_formula_says() -> None:
