@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from factory import Drop, InputError, assistant, digest, user
 from factory.corpus.language import language
+from factory.corpus.length import length
 from factory.corpus.normalize import normalize, normalized
 from factory.corpus.paragraphs import paragraphs, parts, split_paragraphs
 from factory.corpus.pii import mask_pii
-from factory.corpus.quality import gopher_quality, length, repeated_share, repeats, repetition, top_share
 from factory.corpus.reshape import as_pairs, as_text
 from factory.corpus.split import part_of, split
 
@@ -106,49 +106,6 @@ def test_length_counts_words_in_any_script() -> None:
     assert reason(length.function, text("ones"), max_chars=3) == "too many characters"
     assert length.function(text("春天来了"), min_words=4, max_words=4)
     assert reason(length.function, {"id": "", "parents": [], "meta": {}}, min_words=1) == "too few words"
-
-
-def test_gopher_quality_drops_for_each_rule() -> None:
-    assert gopher_quality.function(text(ENGLISH))
-    few = {"min_words": 5}
-    assert reason(gopher_quality.function, text("")) == "too few words"
-    assert gopher_quality.function(text(""), min_words=0)
-    assert reason(gopher_quality.function, text("the of " * 40), max_words=50) == "too many words"
-    assert reason(gopher_quality.function, text("a b c d the of"), **few) == "mean word length"
-    assert reason(gopher_quality.function, text(ENGLISH + " #" * 20)) == "too many hash signs"
-    assert reason(gopher_quality.function, text(ENGLISH + " wow…" * 20)) == "too many ellipses"
-    bullets = "\n".join(f"- remember the meaning of number{n}" for n in range(20))
-    assert reason(gopher_quality.function, text(bullets)) == "too many bullet lines"
-    trailing = "\n".join(
-        "this line of the text is not finished and stops in the middle of what it..." for _ in range(5)
-    )
-    assert reason(gopher_quality.function, text(trailing)) == "too many ellipsis lines"
-    assert reason(gopher_quality.function, text(ENGLISH + " 12345" * 20)) == "too few alphabetic words"
-    assert reason(gopher_quality.function, text("lorem ipsum dolor " * 20)) == "too few stop words"
-
-
-def test_repetition_by_hand() -> None:
-    assert repeats(["a", "bb", "a", "cc"]) == (0.25, 1 / 6)
-    assert repeats([]) == (0.0, 0.0)
-    # words x y x y x z, each of one character: the top 2-gram (x y) covers words 0 to 3
-    assert top_share([0, 1, 0, 1, 2], [1] * 6, 2) == pytest.approx(4 / 6)
-    assert top_share([0, 1, 2], [1] * 4, 2) == 0
-    # overlapping repeats count each word once: a a a a, the second and third 2-gram cover words 1 to 3
-    assert repeated_share([0, 0, 0], [1] * 4, 2) == pytest.approx(3 / 4)
-
-
-def test_repetition_drops_what_repeats_and_keeps_prose() -> None:
-    assert repetition.function(text(ENGLISH))
-    assert repetition.function(text(""))
-    assert reason(repetition.function, text("same line\n" * 10)) == "too many repeated lines"
-    assert reason(repetition.function, text("one\ntwo\n\nx\n\none\ntwo"), lines=1, line_chars=1) == (
-        "too many repeated paragraphs"
-    )
-    many = " ".join(f"word{n} buy now" for n in range(40))
-    assert reason(repetition.function, text(many)) == "too many characters in the top 2-gram"
-    twice = " ".join(f"w{n}" for n in range(60))
-    assert reason(repetition.function, text(f"{twice} {twice}")) == "too many characters in repeated 5-grams"
-    assert reason(repetition.function, text("春天来了花开了" * 20)).startswith("too many characters")
 
 
 def test_pii_is_masked_and_counted(through: Through) -> None:

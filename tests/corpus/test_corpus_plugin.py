@@ -18,9 +18,13 @@ def test_steps_and_their_signatures() -> None:
     assert signatures == {
         "as_pairs": "Record → PromptCompletion",
         "as_text": "Record → Text",
+        "bad_words": "Batch[Text] → Batch[Text]",
+        "c4": "Batch[Text] → Batch[Text]",
+        "c4_documents": "Batch[Text] → Batch[Text]",
         "classifier": "Record → Record",
         "coverage": "Dataset[Record] → Iterator[Metric]",
         "cut": "Text → Iterator[Text]",
+        "data_juicer": "Batch[Text] → Batch[Text]",
         "decontaminate": "Dataset[Record] → Drops",
         "dedup_exact": "Dataset[Record] → Drops",
         "dedup_lines": "Dataset[Text] → Iterator[Record]",
@@ -30,8 +34,11 @@ def test_steps_and_their_signatures() -> None:
         "extract_html": "Text → Text",
         "filter_perplexity": "Iterator[Record] → Iterator[Record]",
         "filter_urls": "Record → bool",
+        "fineweb": "Batch[Text] → Batch[Text]",
+        "fineweb2": "Batch[Text] → Batch[Text]",
         "fix_text": "Batch[Record] → Batch[Record]",
-        "gopher_quality": "Text → bool",
+        "gopher_quality": "Batch[Text] → Batch[Text]",
+        "gopher_repetition": "Batch[Text] → Batch[Text]",
         "interleave": "Dataset[Record] → Iterator[Record]",
         "language": "Batch[Record] → Batch[Record]",
         "language_paragraphs": "Text → Text",
@@ -41,7 +48,7 @@ def test_steps_and_their_signatures() -> None:
         "minhash_index": "Dataset[Record] → Index",
         "mix": "Dataset[Record] → Iterator[Record]",
         "normalize": "Batch[Record] → Batch[Record]",
-        "repetition": "Text → bool",
+        "refinedweb_lines": "Batch[Text] → Batch[Text]",
         "shuffle": "Dataset[Record] → Iterator[Record]",
         "split": "Record → bool",
         "split_paragraphs": "Text → Iterator[Text]",
@@ -49,6 +56,7 @@ def test_steps_and_their_signatures() -> None:
         "take": "Dataset[Record] → Drops",
         "token_budget": "Dataset[Record] → Drops",
         "train_classifier": "Dataset[Record] → Classifier",
+        "words_removed": "Text → bool",
     }
 
 
