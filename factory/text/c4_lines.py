@@ -1,6 +1,7 @@
 """Kernels of C4's line rules: which lines of a text stay, how many sentences they are, and the text they make.
 
-Cost: each byte of a line that ends as a sentence does is read once, 3 to 4 ns; phrases are looked for where a rare letter of theirs stands.
+Cost: each byte of a line that ends as a sentence does is read once, 3 to 4 ns; phrases are looked for where a rare
+letter of theirs stands.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def _longer(gram: Any, word: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def _sifted(keys: Any, at: Any, many: int, sieve: Any) -> int:
-    """Take out most keys that occur once; how many are left. No branch depends on a key: 2 ns for one, a third of counting it."""
+    """Take out most keys that occur once; how many are left. No branch depends on a key: 2 ns each."""
     slots = 4
     while slots < 4 * many:
         slots *= 2

@@ -17,7 +17,7 @@ NAN = float("nan")
 GOPHER_BULLETS = ("•", "‣", "▪", "●", "◦", "-", "*")
 NEMO_BULLETS = ("•", "‣", "⁃", "⁌", "⁍", "∙", "○", "●", "◘", "◦", "⦾", "⦿")
 NEMO_ELLIPSES = ("...", "[...]", "…", "(...)", "[…]", "-»", "read more..", "read more")
-DATATROVE_MARKS = set(string.punctuation + "—…„“”’´«»►━∶、，．：；！？％～（）【】「」《》〈〉１")
+DATATROVE_MARKS = set(string.punctuation + "–—…„“”’´«»►━∶、，．：；！？％～（）【】「」《》〈〉１")
 
 
 def ratio(part: float, whole: float, empty: float = NAN) -> float:
@@ -145,7 +145,7 @@ def fineweb(text: str, reading: str, short: int, tokens: Tokens) -> dict[str, An
     ends = {
         "fineweb": lambda c: is_terminal(c) or c in quotes,
         "datatrove": is_terminal,
-        "paper": ".'\"!?".__contains__,
+        "datatrove_first": ".'\"!?".__contains__,
     }
     seen: Counter[str] = Counter()
     again = 0

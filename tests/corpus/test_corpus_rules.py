@@ -38,6 +38,7 @@ reference_tokens = beside("reference_tokens")
 
 READINGS = ["gopher", "datatrove", "dolma", "dclm", "datamap", "nemo"]
 WORDS = [
+    "–", "—", "»", "１", "°",
     "the", "The", "and", "to", "of", "x", "dog", "don't", "l’eau", "#", "##", "#a#", "...", "…",
     ". . .", "[...]", "-»", "read more", "• a", "- b", "* c", "⦾", "12", "3.5", "中文", "春天来了。",
     "にほん", "ภาษา", "привет", "Ünï", "e\u0301", "한글", "🙂", "(", ")", "!", "?", "。", "\"", "'", "’",

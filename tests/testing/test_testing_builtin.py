@@ -19,13 +19,16 @@ ROOT = Path(__file__).parents[2]
 # Options that have no default. A new step with such an option needs a line here.
 OPTIONS: dict[str, dict[str, Any]] = {
     "as_text": {"column": "text"},
+    "bad_words": {"words": str(Path(__file__).with_name("addresses.txt"))},
     "cut": {"seq_len": 100},
+    "fineweb2": {"language": "cmn_Hani"},
     "filter_urls": {"domains": str(Path(__file__).with_name("addresses.txt"))},
     "mix": {"weights": {"given": 1}},
     "split": {"keep": "train"},
     "subsample": {"n": 12},
     "take": {"n": 12},
     "token_budget": {"tokens": 500},
+    "words_removed": {"before": "words"},
 }
 # What optional Datasets mean: such a step is checked without them and with them.
 REFERENCES: dict[str, dict[str, Any]] = {
