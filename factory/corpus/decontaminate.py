@@ -38,7 +38,7 @@ WHOLE = 1 << 32  # apart from every length, see `read_items`
 @factory.step
 def decontaminate(
     dataset: Dataset[Record],
-    against: dict[str, Dataset[Record]] | list[Dataset[Record]],
+    against: Dataset[Record] | list[Dataset[Record]] | dict[str, Dataset[Record]],
     ctx: Context,
     ngram: Annotated[int, Field(ge=1, le=100)] = 13,
     characters: Annotated[int, Field(ge=1, le=400)] | None = None,
@@ -51,7 +51,7 @@ def decontaminate(
     Details name the item, its set, an n-gram of it (the rarest), and the share of the item's n-grams that the record
     contains. What an item says is all text of its record, a prompt and an answer together.
 
-    against        name → evaluation set; sets in a list are called 1, 2, …
+    against        evaluation sets: one, a list (called 1, 2, …), or name → set
     ngram          words; punctuation and case do not count
     characters     the same for items in Chinese, Japanese, Thai and their like, in characters; twice `ngram` when not
                    given, which is about as much text
@@ -61,7 +61,8 @@ def decontaminate(
     max_documents  n-grams in more records are ignored and told of; 10 for GPT-3. Not given, none is: on a corpus with
                    many copies of an evaluation set its n-grams are frequent too
     """
-    sets = against if isinstance(against, dict) else {str(n): one for n, one in enumerate(against, 1)}
+    listed = [against] if isinstance(against, Dataset) else against
+    sets = listed if isinstance(listed, dict) else {str(n): one for n, one in enumerate(listed, 1)}
     if not sets:
         raise InputError("decontaminate: `against` names no evaluation set")
     wide = characters or 2 * ngram
