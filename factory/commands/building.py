@@ -22,7 +22,10 @@ from .summary import print_result, summary
 @recipe_argument
 @targets_argument
 @click.option(
-    "--executor", default="serial", show_default=True, help="Where tasks run: serial, local:N, ray:ADDRESS, or a plugin's."
+    "--executor",
+    default="serial",
+    show_default=True,
+    help="Where tasks run: serial, local:N, ray:ADDRESS, or a plugin's.",
 )
 @limit_option
 @set_option

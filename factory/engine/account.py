@@ -123,7 +123,9 @@ class Account:
             origins = self.origins[record["id"]] if known else self.origins_of(parents)
             parents = self.stored(origins)
             self.used.update(origins)
-        texts = {"details": to_json(why.details), "record": to_json(fields), "meta": to_json(record.get("meta") or {})}
+        meta = record.get("meta") or {}  # rows of a table have it as JSON already
+        texts = {"details": to_json(why.details), "record": to_json(fields)}
+        texts["meta"] = meta if isinstance(meta, str) else to_json(meta)
         row = {"id": record["id"], "parents": parents, "step": tally.name, "reason": why.reason, **texts}
         self.dropped.append(row)
         self.gone.add(record["id"])

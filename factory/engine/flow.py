@@ -216,7 +216,7 @@ def vectorised(
         first = {"id": table["id"][0].as_py(), "parents": table["parents"][0].as_py()}
         result = guarded(step, step.function, first, batches.batch(table), **options)
         for gone, reason, details in result.dropped:
-            for record, more in zip(decode(gone), details, strict=True):
+            for record, more in zip(gone.to_pylist(), details, strict=True):
                 account.drop(tally, record, Drop(reason, **more))
         tally.out += len(result)
         yield batches.remember(result)

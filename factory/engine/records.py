@@ -143,18 +143,22 @@ class Drops(dict[str, Drop]):
 
 def digest(value: Any, size: int = 8) -> str:
     """Hex BLAKE2b of `value` as canonical JSON (sorted keys): 2 * size characters. Everything has one."""
-    data = value if isinstance(value, bytes) else to_json(value, orjson.OPT_SORT_KEYS).encode()
+    data = value if isinstance(value, bytes) else _json(value, orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(data, digest_size=size).hexdigest()
 
 
 def to_json(value: Any, option: int = 0) -> str:
     """JSON of anything a record can hold: also integers beyond 64 bits, objects, lone surrogates (as `&#55296;`)."""
+    return _json(value, option).decode()
+
+
+def _json(value: Any, option: int) -> bytes:
     option |= orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
     try:
-        return orjson.dumps(value, default=_said, option=option).decode()
+        return orjson.dumps(value, default=_said, option=option)
     except TypeError:
         text = json.dumps(value, default=_said, sort_keys=bool(option & orjson.OPT_SORT_KEYS), ensure_ascii=False)
-        return text.encode("utf-8", "xmlcharrefreplace").decode()
+        return text.encode("utf-8", "xmlcharrefreplace")
 
 
 def _said(value: Any) -> str:

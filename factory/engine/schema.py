@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate, chain
 from typing import Any, NotRequired, Required, get_args, get_origin, get_type_hints, is_typeddict
 
 import orjson
@@ -63,6 +64,10 @@ def encode(records: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
         values: list[Any] = [record[entry.name] for record in records]
         if entry.name == "meta":
             values = [encode_meta(value) for value in values]
+        if entry.name == "parents" and all(type(value) is list for value in values):  # five times faster than as it is
+            ends = pa.array(accumulate(map(len, values), initial=0), pa.int32())
+            arrays.append(pa.ListArray.from_arrays(ends, pa.array(chain.from_iterable(values), pa.string())))
+            continue
         arrays.append(pa.array(values, entry.type))
     return pa.Table.from_arrays(arrays, schema=schema)
 

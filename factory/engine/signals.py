@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .fingerprint import code_hash
-from .records import digest
+from .records import digest, to_json
 from .store import write_table
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ class Signals:
     def __init__(self, folder: Path | None = None, shard: str = "") -> None:
         self.folder, self.shard = folder, shard
         self.measured = 0  # texts that were not known
+        self._keys: dict[tuple[Callable[..., Numbers], str], str] = {}
         self._known: dict[str, Numbers] = {}  # as read, sorted by hash
         self._fresh: dict[str, list[Numbers]] = {}
         self._latest: dict[str, tuple[TextColumn, Numbers]] = {}  # several rules ask for one batch
 
     def measure(self, function: Callable[..., Numbers], options: dict[str, Any], texts: TextColumn) -> Numbers:
         """`function(texts, **options)`, or what it gave when it saw these texts in this shard before."""
-        name = f"{function.__module__}.{function.__qualname__}"
-        key = digest([self.shard, name, code_hash(function), options], 12)
+        key = self._key(function, options)
         if key in self._latest and self._latest[key][0] is texts:
             return self._latest[key][1]
         found = self._find(key, texts)
@@ -51,6 +51,13 @@ class Signals:
             self._fresh.setdefault(key, []).append({TEXT: texts.identities, **found})
         self._latest[key] = texts, found
         return found
+
+    def _key(self, function: Callable[..., Numbers], options: dict[str, Any]) -> str:
+        called = (function, to_json(options))
+        if called not in self._keys:
+            name = f"{function.__module__}.{function.__qualname__}"
+            self._keys[called] = digest([self.shard, name, code_hash(function), options], 12)
+        return self._keys[called]
 
     def _find(self, key: str, texts: TextColumn) -> Numbers | None:
         """The stored numbers of these texts, if every one is known."""

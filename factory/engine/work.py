@@ -130,12 +130,14 @@ def _read(task: Task, account: Account, tally: Tally) -> Iterator[Portion]:
     rows = (row for piece in task.pieces for row in source.rows(piece))
     for portion in _portions(islice(enter(source, rows), task.limit)):
         whole = [shape_record(record, names) for record, problem in portion if problem is None]
-        found = iter(faults(whole, schema))
+        found, shaped = iter(faults(whole, schema)), iter(whole)
         kept = []
         for record, problem in portion:
             tally.incoming += 1
-            if problem is None and (why := next(found)):
-                problem = Drop("cannot be encoded", error=why)
+            if problem is None:
+                record = next(shaped)
+                if why := next(found):
+                    problem = Drop("cannot be encoded", error=why)
             if record["id"] in task.forgotten:
                 problem = Drop("forgotten")
                 record = {"id": record["id"], "parents": record["parents"], "meta": {}}
