@@ -72,6 +72,6 @@ class TextColumn:
     @cached_property
     def identities(self) -> NDArray[np.uint64]:
         """A 64-bit hash of each text's bytes."""
-        from .segments import identities
+        from .identity import identities
 
         return identities(self.texts)

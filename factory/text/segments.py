@@ -21,7 +21,6 @@ from .characters import (
     SPACE,
     TABLE,
     UNSPACED_LETTER,
-    Characters,
     characters,
 )
 from .compiled import njit
@@ -87,12 +86,6 @@ def lines(texts: Texts) -> Segments:
 def paragraphs(texts: Texts, found: Segments) -> Segments:
     """Runs of `lines` without a blank line between them, from the first byte of the first to the last of the last."""
     return Segments(*_paragraphs(texts.data, texts.offsets, found.rows, found.start, found.end))
-
-
-def identities(texts: Texts) -> NDArray[np.uint64]:
-    """A hash of each text's bytes: [texts]. 2 GB/s; of n different texts two agree with probability n² / 2^65."""
-    found: NDArray[np.uint64] = _identities(texts.data, texts.offsets)
-    return found
 
 
 @njit(inline="always")
@@ -378,36 +371,3 @@ def _paragraphs(data: Any, offsets: Any, line_rows: Any, line_start: Any, line_e
             line += 1
         rows[text + 1] = found
     return rows, start[:found], end[:found], chars[:found], hashes[:found]
-
-
-@njit(cache=True, nogil=True)
-def _identities(data: Any, offsets: Any) -> Any:
-    found = np.empty(len(offsets) - 1, np.uint64)
-    for text in range(len(found)):
-        at, stop = offsets[text], offsets[text + 1]
-        h = blend(SEED, stop - at)
-        while at + 8 <= stop:
-            word = np.uint64(0)
-            for byte in range(8):  # the compiler makes one load of these
-                word |= np.uint64(data[at + byte]) << np.uint64(8 * byte)
-            h = blend(h, word)
-            at += 8
-        while at < stop:
-            h = blend(h, data[at])
-            at += 1
-        found[text] = stir(h)
-    return found
-
-
-__all__ = [
-    "Characters",
-    "Segments",
-    "Texts",
-    "blank_words",
-    "buffers",
-    "identities",
-    "lines",
-    "paragraphs",
-    "word_hashes",
-    "words",
-]
