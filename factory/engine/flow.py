@@ -126,7 +126,7 @@ def sifted(portions: Iterator[Portion], drops: Mapping[str, Drop], account: Acco
         tally.out += len(left)
         if len(left) < len(ids):
             gone = sorted(set(range(len(ids))).difference(left))
-            for record in rows_of(chosen(portion, gone)):
+            for record in rows_of(chosen(portion, gone)):  # few, and each with a reason of its own
                 account.drop(tally, record, drops[record["id"]])
             portion = chosen(portion, left)
         yield portion
@@ -216,8 +216,7 @@ def vectorised(
         first = {"id": table["id"][0].as_py(), "parents": table["parents"][0].as_py()}
         result = guarded(step, step.function, first, batches.batch(table), **options)
         for gone, reason, details in result.dropped:
-            for record, more in zip(gone.to_pylist(), details, strict=True):
-                account.drop(tally, record, Drop(reason, **more))
+            account.drop_table(tally, gone, reason, details)
         tally.out += len(result)
         yield batches.remember(result)
 
