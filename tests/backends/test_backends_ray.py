@@ -210,9 +210,11 @@ def test_tasks_run_on_every_node_and_their_errors_come_back(cluster: Cluster, tm
 
 
 HELD = """
-    import sys, time
+    import signal, sys, time
     from pathlib import Path
     from factory.backends import open_executor
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
 
     mark = "import pathlib, socket, time; pathlib.Path(%r, socket.gethostname()).touch(); time.sleep(600)" % sys.argv[2]
     ray = open_executor(sys.argv[1])
@@ -228,15 +230,19 @@ def test_tasks_end_when_the_driver_does(cluster: Cluster, tmp_path: Path, signal
         return [process for host in cluster.hosts for process in host.processes() if "ray::run" in title(process)]
 
     driver = cluster.head.start(sys.executable, "-c", textwrap.dedent(HELD), URI, str(tmp_path), cwd=tmp_path)
+    inner: list[psutil.Process] = []
     try:
         until("a task on each node", lambda: len(list(tmp_path.iterdir())) == 2 or driver.poll() is not None)
         assert driver.poll() is None, driver.communicate()
         assert len(busy()) == 2
-        psutil.Process(driver.pid).children()[0].send_signal(signal_number)  # nsenter's child
+        inner = psutil.Process(driver.pid).children(recursive=True)
+        inner[0].send_signal(signal_number)  # nsenter's child
         driver.wait(60)
         until("the tasks end", lambda: not busy(), 30)
     finally:
-        driver.kill()
+        for process in [*inner, driver]:  # one that did not end would hold the pipe
+            with contextlib.suppress(psutil.Error):
+                process.kill()
         driver.communicate()
 
 
