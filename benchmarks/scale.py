@@ -10,8 +10,8 @@ import argparse
 from collections.abc import Sequence
 from math import ceil
 
-from factory.corpus.minhash import CHECKED_AT_ONCE, RANGE_KEYS
-from factory.corpus.packing import PIECE
+from factory.corpus.dedup.minhash import CHECKED_AT_ONCE, RANGE_KEYS
+from factory.corpus.sources.packing import PIECE
 from factory.text.near import choose_bands
 
 KEY = 12  # bytes of a band key and its owner, as stored

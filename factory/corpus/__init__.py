@@ -9,36 +9,23 @@ import factory
 
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
-    from . import (
-        budget,
+    from . import coverage, reshape
+    from .cleaning import (
         classifier,
-        coverage,
-        cut,
-        decontaminate,
-        dedup_lines,
-        draw,
-        duplicates,
         fix_encoding,
-        html,
-        interleave,
         language,
         length,
         lines,
-        minhash,
-        minhash_index,
-        mix,
         names,
         normalize,
-        paragraphs,
         perplexity_filter,
         pii,
-        reshape,
-        shuffle,
-        split,
-        substrings,
         urls,
     )
+    from .dedup import decontaminate, dedup_lines, duplicates, minhash, minhash_index, substrings
+    from .mixing import budget, cut, draw, interleave, mix, paragraphs, shuffle, split
     from .rules import c4, c4_documents, fineweb, fineweb2, gopher, juicer, refinedweb, repetition, word_lists
+    from .sources import html
 
     return [
         reshape.as_pairs,
@@ -88,7 +75,7 @@ def register_steps() -> list[factory.Step]:
 @factory.hookimpl
 def open_dataset(uri: str) -> factory.Source | None:
     """Files and globs, `hf:owner/name`, `python:stdlib` or `python:PACKAGE`."""
-    from . import files, hub, python_docs
+    from .sources import files, hub, python_docs
 
     for opener in (files.open_files, hub.open_hub, python_docs.open_python):
         if (source := opener(uri)) is not None:

@@ -16,10 +16,10 @@ import orjson
 from factory import Conversation, Dataset, InputError, PromptCompletion, place_of, project_path, text_of
 from factory.errors import did_you_mean
 
-from .formats import format_of
-from .kinds import join_input
-from .reading import COMPRESSIONS
 from .reshape import KEPT
+from .sources.formats import format_of
+from .sources.kinds import join_input
+from .sources.reading import COMPRESSIONS
 
 WRITTEN = (".jsonl", ".parquet", ".csv")
 SHAREGPT = {"user": "human", "assistant": "gpt"}

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 import factory
 from factory import Classifier, Context, Dataset, Drop, InputError, Model, StepError, Text
-from factory.corpus.classifier import _least_count, classifier, precision_recall, train_classifier
+from factory.corpus.cleaning.classifier import _least_count, classifier, precision_recall, train_classifier
 from factory.plugins import pm
 
 PROSE = (

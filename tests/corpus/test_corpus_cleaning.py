@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factory import Drop, InputError, assistant, digest, user
-from factory.corpus.language import language
-from factory.corpus.length import length
-from factory.corpus.normalize import normalize, normalized
-from factory.corpus.paragraphs import paragraphs, parts, split_paragraphs
-from factory.corpus.pii import mask_pii
+from factory.corpus.cleaning.language import language
+from factory.corpus.cleaning.length import length
+from factory.corpus.cleaning.normalize import normalize, normalized
+from factory.corpus.cleaning.pii import mask_pii
+from factory.corpus.mixing.paragraphs import paragraphs, parts, split_paragraphs
+from factory.corpus.mixing.split import part_of, split
 from factory.corpus.reshape import as_pairs, as_text
-from factory.corpus.split import part_of, split
 
 Through = Callable[..., Any]
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from factory import InputError, Model
-from factory.corpus.boundaries import parts_words, whole_character
-from factory.corpus.cut import cut, spans, unit_starts
-from factory.corpus.measure import lengths
+from factory.corpus.mixing.boundaries import parts_words, whole_character
+from factory.corpus.mixing.cut import cut, spans, unit_starts
+from factory.corpus.mixing.measure import lengths
 from factory.text.words import words
 
 TEXTS = st.text("ab ßİ.。!'’/\n\r5春天กำ\u0e31नम\u094d\u0301\u200d👩", max_size=200)

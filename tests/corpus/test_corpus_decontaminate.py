@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import factory.corpus.decontaminate as room
+import factory.corpus.dedup.decontaminate as room
 from factory import Choice, Context, Dataset, InputError, PromptCompletion, assistant, user
-from factory.corpus.decontaminate import decontaminate
+from factory.corpus.dedup.decontaminate import decontaminate
 from factory.text.words import ngrams, words
 
 Documents = Callable[..., Dataset[Any]]

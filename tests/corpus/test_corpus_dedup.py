@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from factory import Context, Dataset, InputError, Unpaired, assistant, user
-from factory.corpus.draw import subsample, take
-from factory.corpus.duplicates import dedup_exact
-from factory.corpus.minhash import dedup_minhash
-from factory.corpus.minhash_index import minhash_index
+from factory.corpus.dedup.duplicates import dedup_exact
+from factory.corpus.dedup.minhash import dedup_minhash
+from factory.corpus.dedup.minhash_index import minhash_index
+from factory.corpus.mixing.draw import subsample, take
 from factory.text.words import shingles
 
 Documents = Callable[..., Dataset[Any]]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factory import assistant, user
-from factory.corpus.fix_encoding import SUSPECT, fix_text, fixed
+from factory.corpus.cleaning.fix_encoding import SUSPECT, fix_text, fixed
 
 Through = Callable[..., Any]
 

@@ -20,10 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory import Conversation, Drop, InputError, Preference, PromptCompletion, Record, Text, Unpaired
-from factory.corpus import open_dataset, packing
-from factory.corpus.files import Files
-from factory.corpus.packing import buckets, cut_lines
-from factory.corpus.reading import read_lines
+from factory.corpus import open_dataset
+from factory.corpus.sources import packing
+from factory.corpus.sources.files import Files
+from factory.corpus.sources.packing import buckets, cut_lines
+from factory.corpus.sources.reading import read_lines
 from factory.engine.project import enter_project, project_root
 from factory.engine.source import Source, enter
 
@@ -343,8 +344,8 @@ def test_a_cut_file_loses_nothing_and_grows_at_its_end(
 
 
 def test_rows_of_a_cut_file_keep_their_line_numbers(project: Path, read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("factory.corpus.files.PIECE", 1000)
-    monkeypatch.setattr("factory.corpus.files.cut_lines", lambda path: cut_lines(path, 1000))
+    monkeypatch.setattr("factory.corpus.sources.files.PIECE", 1000)
+    monkeypatch.setattr("factory.corpus.sources.files.cut_lines", lambda path: cut_lines(path, 1000))
     path = project / "x.jsonl"
     path.write_text("".join(f'{{"text": "row {number}"}}\n' for number in range(1, 301)))
     before = source("x.jsonl").pieces()
@@ -442,7 +443,7 @@ def test_a_big_parquet_file_is_cut_at_row_groups(project: Path, monkeypatch: pyt
 
     texts = [f"{n} " + "word " * 40 for n in range(1000)]
     pq.write_table(pa.table({"text": texts, "n": list(range(1000))}), project / "a.parquet", row_group_size=64)
-    monkeypatch.setattr("factory.corpus.packing.cut_row_groups.__defaults__", (4_000,))
+    monkeypatch.setattr("factory.corpus.sources.packing.cut_row_groups.__defaults__", (4_000,))
     source = open_dataset("a.parquet")
     assert source is not None
     pieces = source.pieces()

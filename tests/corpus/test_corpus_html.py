@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory import Drop
-from factory.corpus.html import extract_html, extracted
+from factory.corpus.sources.html import extract_html, extracted
 
 ENGINES = ("trafilatura", "resiliparse")
 SENTENCE = "A sentence of the main text, long enough to be taken for one by any rule. "

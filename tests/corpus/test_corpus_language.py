@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from factory import Drop
-from factory.corpus.language import CODES, MEANT, _model, identify, language, language_paragraphs
-from factory.corpus.lid import load, predict
+from factory.corpus.cleaning.language import CODES, MEANT, _model, identify, language, language_paragraphs
+from factory.corpus.cleaning.lid import load, predict
 
 ENGLISH = "The river runs through the valley and has shaped the land for thousands of years, as people there know."
 GERMAN = "Der Fluss fließt durch das Tal und hat das Land seit Tausenden von Jahren geformt, wie die Leute wissen."

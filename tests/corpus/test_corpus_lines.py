@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factory import Drop, InputError
-from factory.corpus.lines import WHOLE, built_in_phrases, drop_boilerplate_lines
+from factory.corpus.cleaning.lines import WHOLE, built_in_phrases, drop_boilerplate_lines
 
 PROSE = "The river runs through the valley and has shaped the land."
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import factory.corpus.cutting as cutting
+import factory.corpus.dedup.cutting as cutting
 from factory import Context, Dataset, InputError
-from factory.corpus.dedup_lines import dedup_lines
+from factory.corpus.dedup.dedup_lines import dedup_lines
 
 Documents = Callable[..., Dataset[Any]]
 Gone = dict[str, tuple[str, dict[str, Any]]]

@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-import factory.corpus.arrange as arrange
+import factory.corpus.mixing.arrange as arrange
 from factory import Context, Dataset, Drop, InputError, Prompt, PromptCompletion, Text, assistant, user
-from factory.corpus.arrange import arranged
-from factory.corpus.budget import token_budget
-from factory.corpus.interleave import interleave
-from factory.corpus.mix import mix
-from factory.corpus.shuffle import shuffle
+from factory.corpus.mixing.arrange import arranged
+from factory.corpus.mixing.budget import token_budget
+from factory.corpus.mixing.interleave import interleave
+from factory.corpus.mixing.mix import mix
+from factory.corpus.mixing.shuffle import shuffle
 from factory.engine.account import Account
 from factory.text.words import words
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from factory import PluginError
-from factory.corpus.names import _engine, mask_names
+from factory.corpus.cleaning.names import _engine, mask_names
 
 
 @pytest.mark.parametrize("package", ["spacy", "presidio_analyzer"])

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factory import Drop, Text
-from factory.corpus.files import open_files
-from factory.corpus.pdf import joined, without_edges
+from factory.corpus.sources.files import open_files
+from factory.corpus.sources.pdf import joined, without_edges
 
 Read = Callable[..., list[tuple[str, Any]]]
 

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 import factory
 from factory import CausalLM, Context, InputError, Model
-from factory.corpus import perplexity_filter
-from factory.corpus.perplexity_filter import Score, filter_perplexity, percentile
+from factory.corpus.cleaning import perplexity_filter
+from factory.corpus.cleaning.perplexity_filter import Score, filter_perplexity, percentile
 
 WORDS = ["amber", "basket", "candle", "desert", "engine", "forest", "garden", "harbour", "一", "二", "三", "naïve", "€"]
 

@@ -16,7 +16,7 @@ from stdnum import iban, luhn
 from stdnum.cn import ric
 
 from factory import Drop, assistant, user
-from factory.corpus.pii import (
+from factory.corpus.cleaning.pii import (
     IBAN,
     IPV4,
     IPV6,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from factory import Drop, InputError
-from factory.corpus.python_docs import docstrings, open_python
+from factory.corpus.sources.python_docs import docstrings, open_python
 
 SOURCE = '''"""The module.
 

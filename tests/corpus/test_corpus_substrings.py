@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-import factory.corpus.cutting as cutting
+import factory.corpus.dedup.cutting as cutting
 from factory import Context, Dataset
-from factory.corpus.substrings import dedup_substrings
+from factory.corpus.dedup.substrings import dedup_substrings
 from factory.text.words import words
 
 Documents = Callable[..., Dataset[Any]]

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from factory.corpus import suspects
-from factory.corpus.fix_encoding import CLASSES, SUSPECT, fixed
-from factory.corpus.normalize import REMOVED, normalized
-from factory.corpus.pii import masked
-from factory.corpus.prose import LINE_LETTERS, LOOKED_AT, prose
+from factory.corpus.cleaning import suspects
+from factory.corpus.cleaning.fix_encoding import CLASSES, SUSPECT, fixed
+from factory.corpus.cleaning.normalize import REMOVED, normalized
+from factory.corpus.cleaning.pii import masked
+from factory.corpus.cleaning.prose import LINE_LETTERS, LOOKED_AT, prose
 from factory.text.segments import Texts, buffers
 
 compiled = settings(deadline=None, max_examples=300)

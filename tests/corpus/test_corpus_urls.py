@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factory import Drop, InputError
-from factory.corpus.urls import filter_urls, forbidden_host, host_of
+from factory.corpus.cleaning.urls import filter_urls, forbidden_host, host_of
 
 
 def page(url: Any, field: str = "url") -> dict[str, Any]:

@@ -86,7 +86,7 @@ def test_modules_of_the_same_distribution_count_and_others_do_not(package: Calla
 
 
 def test_the_engine_does_not_count_and_rooms_do() -> None:
-    found = reached("factory.corpus.duplicates")
+    found = reached("factory.corpus.dedup.duplicates")
     assert "factory.corpus.reshape" in found
     assert not any(name == "factory" or name.startswith("factory.engine") for name in found)
 

@@ -14,7 +14,7 @@ from pydantic import Field
 import factory
 from factory import Batch, Record
 
-from .reshape import add_meta, rewrite_batch
+from ..reshape import add_meta, rewrite_batch
 
 Kind = Literal["email", "ip", "phone", "cn_mobile", "cn_id", "iban", "card"]
 KINDS: list[Kind] = ["email", "ip", "phone", "cn_mobile", "cn_id", "iban", "card"]

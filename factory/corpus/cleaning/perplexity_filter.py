@@ -18,7 +18,7 @@ from factory import CausalLM, Context, InputError, Record
 from factory.models.likelihood import Encoded, losses
 from factory.models.loading import load_causal_lm, load_tokenizer
 
-from .reshape import full_text
+from ..reshape import full_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

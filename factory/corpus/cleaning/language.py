@@ -15,7 +15,7 @@ import factory
 from factory import Batch, Drop, PluginError, Record, Text
 from factory.errors import did_you_mean
 
-from .reshape import add_meta, text_column
+from ..reshape import add_meta, text_column
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

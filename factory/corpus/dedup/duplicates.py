@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import factory
 from factory import Context, Dataset, Drop, Drops, Record, Shard, digest, texts
 
-from .reshape import KEPT, rewrite
+from ..reshape import KEPT, rewrite
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,7 @@ from typing import Literal
 import factory
 from factory import Batch, Record
 
-from .reshape import rewrite_batch
+from ..reshape import rewrite_batch
 
 # Vertical tab, form feed, next line, line and paragraph separator all end a line.
 LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")

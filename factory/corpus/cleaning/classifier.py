@@ -18,7 +18,7 @@ import factory.models.classifiers as classifiers  # `from factory.models import`
 from factory import Classifier, Context, Dataset, Drop, InputError, Record, StepError, digest
 from factory.errors import did_you_mean
 
-from .reshape import full_text
+from ..reshape import full_text
 
 THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99)
 POINTS = 2.0**64  # digests are 16 hex digits

@@ -10,7 +10,7 @@ from typing import Any
 import factory
 from factory import Batch, Record
 
-from .reshape import add_meta, rewrite_batch
+from ..reshape import add_meta, rewrite_batch
 
 # What ftfy calls its steps, in our words. Everything else it does is one of the means to these.
 NAMES = {"unescape_html": "entities", "remove_terminal_escapes": "terminal escapes", "fix_surrogates": "surrogates"}

@@ -22,7 +22,7 @@ from pydantic import Field
 import factory
 from factory import Context, Dataset, Drop, Drops, Index, InputError, Record, Shard
 
-from .reshape import full_text
+from ..reshape import full_text
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from factory import Dataset
 
+from ..reshape import full_text
 from .cutting import as_cell
-from .reshape import full_text
 
 if TYPE_CHECKING:
     import numpy as np

@@ -21,8 +21,8 @@ from pydantic import Field
 import factory
 from factory import Context, Dataset, Drop, Drops, InputError, Record, Shard
 
+from ..reshape import full_text
 from .contamination import Told
-from .reshape import full_text
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from factory import InputError, Model, Shard
 from factory.text.words import words
 
-from .reshape import full_text
+from ..reshape import full_text
 
 if TYPE_CHECKING:
     import numpy as np

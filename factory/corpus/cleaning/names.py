@@ -11,7 +11,7 @@ from pydantic import Field
 import factory
 from factory import PluginError, Record
 
-from .reshape import rewrite
+from ..reshape import rewrite
 
 
 @factory.step

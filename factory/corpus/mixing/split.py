@@ -10,7 +10,7 @@ import factory
 from factory import Drop, InputError, Record, digest, texts
 from factory.errors import did_you_mean
 
-from .duplicates import folded
+from ..dedup.duplicates import folded
 
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 

@@ -10,7 +10,7 @@ import factory
 from factory import Drop, Record
 from factory.text.words import words
 
-from .reshape import full_text
+from ..reshape import full_text
 
 Count = Annotated[int, Field(ge=0)]
 

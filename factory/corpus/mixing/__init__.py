@@ -1,0 +1,1 @@
+"""Documents cut, drawn, ordered and mixed into a training set."""

@@ -1,0 +1,1 @@
+"""Documents come in here: files, folders, the hub, docstrings."""
