@@ -17,7 +17,7 @@ from .account import Account, Tally
 from .batch import Batch
 from .dataset import BATCH_ROWS
 from .records import Drop
-from .schema import decode, encode, faults, schema_of, shape_record
+from .schema import decode, encode, fault, schema_of, shape_record
 from .signals import Signals
 from .step import Step
 
@@ -41,8 +41,8 @@ def table_of(portion: Portion, schema: pa.Schema, account: Account, tally: Tally
         portion = list(decode(portion))
     names = [name for name in schema.names if name not in ("id", "parents", "meta")]
     rows = [shape_record(record, names) for record in portion]
-    kept, table = _encoded(rows, schema, account, tally)
-    tally.out -= len(rows) - len(kept)
+    table = encoded(rows, schema, account, tally)
+    tally.out -= len(rows) - len(table)
     return table
 
 
@@ -77,20 +77,20 @@ def in_shards(tables: Iterator[pa.Table], schema: pa.Schema) -> Iterator[pa.Tabl
         yield joined
 
 
-def _encoded(rows: list[Any], schema: pa.Schema, account: Account, tally: Tally) -> tuple[list[Any], pa.Table]:
-    """The shaped records that can be encoded, and their table; the others are dropped."""
+def encoded(rows: list[Any], schema: pa.Schema, account: Account, tally: Tally) -> pa.Table:
+    """Shaped records as a table; those that cannot be encoded are dropped."""
     try:
         if any(record[name] is None for record in rows for name in schema.names):
             raise ValueError("a column is empty")
-        return rows, encode(rows, schema)
+        return encode(rows, schema)
     except (TypeError, ValueError, OverflowError, pa.ArrowException):
         good = []
-        for record, why in zip(rows, faults(rows, schema), strict=True):
-            if why:
+        for record in rows:
+            if why := fault(record, schema):
                 account.drop(tally, record, Drop("cannot be encoded", error=why))
             else:
                 good.append(record)
-        return good, encode(good, schema)
+        return encode(good, schema)
 
 
 def guarded(step: Step, act: Callable[..., Any], record: Any, *args: Any, **options: Any) -> Any:

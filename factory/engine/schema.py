@@ -67,8 +67,10 @@ def encode(records: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
         if entry.name == "parents" and all(type(value) is list for value in values):  # five times faster than as it is
             ends = pa.array(accumulate(map(len, values), initial=0), pa.int32())
             arrays.append(pa.ListArray.from_arrays(ends, pa.array(chain.from_iterable(values), pa.string())))
-            continue
-        arrays.append(pa.array(values, entry.type))
+        elif entry.type == pa.string() and all(type(value) is str for value in values):  # three times faster as bytes
+            arrays.append(pa.array([value.encode() for value in values], pa.binary()).view(pa.string()))
+        else:
+            arrays.append(pa.array(values, entry.type))
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
@@ -82,32 +84,6 @@ def fault(record: dict[str, Any], schema: pa.Schema) -> str | None:
     except (TypeError, ValueError, OverflowError, pa.ArrowException) as error:
         return str(error).split("\n")[0]
     return None
-
-
-def faults(records: list[dict[str, Any]], schema: pa.Schema) -> list[str | None]:
-    """`fault` of each of these shaped records. All at once where all are sound: 2 µs a record against 100."""
-    try:
-        if all(record[name] is not None for record in records for name in schema.names):
-            _try(records, schema)
-            return [None] * len(records)
-    except (TypeError, ValueError, OverflowError, pa.ArrowException):
-        pass  # at least one is not
-    return [fault(record, schema) for record in records]
-
-
-def _try(records: list[dict[str, Any]], schema: pa.Schema) -> None:
-    """Raise what `encode` would; where all columns are strings that takes looking at them, not copying."""
-    if any(entry.type != pa.string() for entry in schema if entry.name != "parents"):
-        encode(records, schema)
-        return
-    names = [entry.name for entry in schema if entry.name not in ("parents", "meta")]
-    for record in records:
-        for name in names:
-            if type(record[name]) is not str:
-                raise TypeError(name)
-            if not record[name].isascii():
-                record[name].encode()
-        encode_meta(record["meta"])
 
 
 def decode(table: pa.Table | pa.RecordBatch) -> Iterator[dict[str, Any]]:

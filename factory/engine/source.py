@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .records import Drop, Record, columns, digest
+import orjson
+
+from .records import Drop, Record, columns, digest, to_json
 
 Row = tuple[str, dict[str, Any] | Drop]  # a place such as data/x.jsonl#17, and its fields or why it cannot be read
 
@@ -58,19 +60,31 @@ def enter(source: Source, rows: Iterator[Row]) -> Iterator[tuple[dict[str, Any],
     """Rows as records with an id from place and content; a row that lacks a column is dropped with that reason."""
     needed = columns(source.kind)
     beside = {*needed, "meta"}
-    unnamed = {"parents", "meta"}
     met: Counter[str] = Counter()
     for place, row in rows:
         fields = row.details if isinstance(row, Drop) else row
-        meta = dict(fields.get("meta") or {}) if isinstance(fields.get("meta"), dict) else {}
-        meta.update((key, value) for key, value in fields.items() if key not in beside)
-        name = digest([place, {key: value for key, value in fields.items() if key not in unnamed}])
+        found = {name: fields.get(name) for name in needed}
+        meta = {key: value for key, value in fields.items() if key not in beside}
+        name = _identity(place, found, meta)
+        if isinstance(more := fields.get("meta"), dict):
+            meta = {**more, **meta}
         met[name] += 1
         name = name if met[name] == 1 else digest([name, met[name]])  # a place may hold equal records
-        record = {"id": name, "parents": [place], **{name: fields.get(name) for name in needed}, "meta": meta}
+        record = {"id": name, "parents": [place], **found, "meta": meta}
         if isinstance(row, Drop):
             yield record, row
-        elif missing := [name for name in needed if fields.get(name) is None]:
-            yield record, Drop("missing column", columns=missing)
+        elif None in found.values():
+            yield record, Drop("missing column", columns=[name for name in needed if found[name] is None])
         else:
             yield record, None
+
+
+def _identity(place: str, found: Mapping[str, Any], others: Mapping[str, Any]) -> str:
+    """The id of what stands at a place: a hash of the place, the columns and all other fields but parents and meta.
+
+    Strings in columns are hashed as they are rather than as JSON, which says how long each of them is.
+    """
+    texts = {name: value.encode("utf-8", "surrogatepass") for name, value in found.items() if type(value) is str}
+    known = {name: len(texts[name]) if name in texts else [value] for name, value in found.items()}
+    rest = {name: value for name, value in others.items() if name != "parents"} if "parents" in others else others
+    return digest(b"".join([to_json([place, known, rest], orjson.OPT_SORT_KEYS).encode(), *texts.values()]))

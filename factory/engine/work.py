@@ -18,13 +18,13 @@ from ..plugins import get_step, load_plugins, open_uri
 from .account import Account, Tally
 from .context import Context
 from .dataset import BATCH_ROWS, Shard
-from .flow import Batches, Portion, expanded, filtered, in_shards, leaving, mapped, sifted, vectorised
+from .flow import Batches, Portion, encoded, expanded, filtered, in_shards, leaving, mapped, sifted, vectorised
 from .memo import write_memo
 from .options import options_of
 from .project import enter_project
 from .recipe import Call
 from .records import RECORD_TYPES, Drop, Record, columns, declare_type
-from .schema import faults, schema_of, shape_record
+from .schema import schema_of, shape_record
 from .signals import Signals
 from .source import Piece, enter
 from .step import Kind, Step
@@ -129,15 +129,9 @@ def _read(task: Task, account: Account, tally: Tally) -> Iterator[Portion]:
     names, schema = columns(source.kind), schema_of(source.kind)
     rows = (row for piece in task.pieces for row in source.rows(piece))
     for portion in _portions(islice(enter(source, rows), task.limit)):
-        whole = [shape_record(record, names) for record, problem in portion if problem is None]
-        found, shaped = iter(faults(whole, schema)), iter(whole)
-        kept = []
+        whole = []
         for record, problem in portion:
             tally.incoming += 1
-            if problem is None:
-                record = next(shaped)
-                if why := next(found):
-                    problem = Drop("cannot be encoded", error=why)
             if record["id"] in task.forgotten:
                 problem = Drop("forgotten")
                 record = {"id": record["id"], "parents": record["parents"], "meta": {}}
@@ -145,9 +139,10 @@ def _read(task: Task, account: Account, tally: Tally) -> Iterator[Portion]:
             if problem is not None:
                 account.drop(tally, record, problem)
             else:
-                kept.append(record)
-        tally.out += len(kept)
-        yield kept
+                whole.append(shape_record(record, names))
+        table = encoded(whole, schema, account, tally)
+        tally.out += len(table)
+        yield table
 
 
 def _portions(rows: Iterator[tuple[Any, Drop | None]]) -> Iterator[list[tuple[Any, Drop | None]]]:
