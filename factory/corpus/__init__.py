@@ -74,10 +74,10 @@ def register_steps() -> list[factory.Step]:
 
 @factory.hookimpl
 def open_dataset(uri: str) -> factory.Source | None:
-    """Files and globs, `hf:owner/name`, `python:stdlib` or `python:PACKAGE`."""
-    from .sources import files, hub, python_docs
+    """Files and globs, also at addresses (`s3://…`); `hf:owner/name`, `python:stdlib` or `python:PACKAGE`."""
+    from .sources import files, hub, python_docs, remote
 
-    for opener in (files.open_files, hub.open_hub, python_docs.open_python):
+    for opener in (files.open_files, hub.open_hub, python_docs.open_python, remote.open_remote):
         if (source := opener(uri)) is not None:
             return source
     return None

@@ -365,7 +365,7 @@ def test_rows_of_a_cut_file_keep_their_line_numbers(project: Path, read: Read, m
 def test_kinds_by_columns(project: Path, entered: Any) -> None:
     def only(row: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         (project / "k.jsonl").write_bytes(orjson.dumps(row))
-        opened = Files("k.jsonl", [project / "k.jsonl"])
+        opened = Files("k.jsonl", {"k.jsonl": project / "k.jsonl"})
         (record,) = entered(opened)
         return opened.kind, record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,9 @@ SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 class Files(Source):
     """Readable files. Their kind is that of the first row that can be read, in order of places."""
 
-    def __init__(self, uri: str, paths: list[Path]) -> None:
+    def __init__(self, uri: str, paths: dict[str, Path]) -> None:
         super().__init__(uri)
-        self.paths = {place_of(path): path for path in paths}
+        self.paths = paths  # by their places
 
     @cached_property
     def kind(self) -> Any:
@@ -67,12 +67,18 @@ class Files(Source):
 
     def rows(self, piece: Piece) -> Iterator[Row]:
         for place, start, end, first in piece.detail:
-            for where, row in read_rows(project_path(place), place, start, end, first):
-                made = row if isinstance(row, Drop) else convert(row, self.kind)
-                if isinstance(made, Drop):
-                    yield where, made
-                else:
-                    yield from ((where, fields) for fields in made)
+            yield from convert_rows(read_rows(project_path(place), place, start, end, first), self.kind)
+
+
+def convert_rows(rows: Iterator[Row], kind: Any) -> Iterator[Row]:
+    """Rows as fields of records of `kind`; what cannot be one is a Drop at its place."""
+    for where, row in rows:
+        made = row if isinstance(row, Drop) else convert(row, kind)
+        if isinstance(made, Drop):
+            yield where, made
+        else:
+            for fields in made:
+                yield where, fields
 
 
 def open_files(uri: str) -> Files | None:
@@ -91,10 +97,17 @@ def open_files(uri: str) -> Files | None:
         found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True)) if os.path.isfile(name)]
     if not found:
         raise InputError(f"no {'readable ' if path.is_dir() else ''}file matches {uri}{_nearest(uri)}")
-    readable = [path for path in found if format_of(path.name) in READERS]
-    if not readable:
-        raise InputError(f"cannot read {place_of(found[0])}; {_readable()}")
-    return Files(uri, readable)
+    paths = {place_of(path): path for path in found}
+    return Files(uri, {place: paths[place] for place in readable(paths)})
+
+
+def readable(places: Iterable[str]) -> list[str]:
+    """The places whose extension says how they are read. Raises InputError when there are none."""
+    places = list(places)
+    known = [place for place in places if format_of(place.rpartition("/")[2]) in READERS]
+    if not known:
+        raise InputError(f"cannot read {places[0]}; {_readable()}")
+    return known
 
 
 def _below(folder: Path) -> Iterator[Path]:
