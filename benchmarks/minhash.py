@@ -109,6 +109,15 @@ def measured(name: str, command: list[str], size: float) -> dict[str, Any]:
     return found
 
 
+def memory(folder: Path, peers: list[str]) -> None:
+    """Ours and datasketch on one and the same input, all of the corpus: what a library loads weighs less there."""
+    corpus = str(folder / "corpus.parquet")
+    again = [sys.executable, __file__, str(folder), "--input", "corpus.parquet", "--ours", "1"]
+    one = json.loads(subprocess.run(again, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    other = measured("datasketch, the corpus", [*peers, "datasketch", corpus, "1000000"], 0)
+    print(f"factory, the corpus: {one['peak_mb']:,.0f} MB peak, {one['peak_mb'] / other['peak_mb']:.2f} of datasketch's")
+
+
 def judge(folder: Path, drops: dict[int, Any], ids: list[str], texts: Any) -> None:
     """Recall on the injected copies and precision on our own drops, by the shingles of `factory.text`."""
     from factory.text.words import shingles
@@ -154,6 +163,8 @@ def main() -> None:
                 name, [python, str(peers), name, str(given.folder / "corpus.parquet"), str(megabytes)], megabytes
             )
             print(f"{'':22} ours is {one['rate'] / found['rate']:.1f} times as fast")
+    if given.peers:
+        memory(given.folder, [given.peers, str(peers)])
     table = file.read(columns=["id", "text"])
     drops = {int(at): row for at, row in one["drops"].items()}
     judge(given.folder, drops, table["id"].to_pylist(), table["text"])
