@@ -12,6 +12,7 @@ from ..engine.recipe import read_recipe
 from ..engine.store import write_atomic
 from ..errors import InputError, did_you_mean
 from ..plugins import pm
+from .card import CARD, dataset_card
 from .looking import complete, target_argument
 from .planning import limit_option, planned, recipe_argument, set_option
 
@@ -37,16 +38,27 @@ def export(
     limit: int | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Write the records of TARGET to FILE; its ending says how: .jsonl, .parquet or .csv, also .jsonl.gz and .zst."""
-    stage = complete(planned(store, recipe, (), limit, overrides), target)
+    """Write the records of TARGET to FILE; its ending says how: .jsonl, .parquet or .csv, also .jsonl.gz and .zst.
+
+    A dataset card is written beside it, as FILE.md. A FILE without such an ending is a folder, as the Hugging Face
+    Hub has them: the records as TARGET.parquet, and the card as README.md.
+    """
+    plan = planned(store, recipe, (), limit, overrides)
+    stage = complete(plan, target)
     if stage.is_model:
         raise InputError(f"'{target}' is a model; its folder is {stage.folder / 'model'}")
     dataset = opened(stage)
     assert isinstance(dataset, Dataset)
+    folder = not file.suffix or file.is_dir()
+    card = file / "README.md" if folder else file.with_name(f"{file.name}.md")
+    file = file / f"{target}.parquet" if folder else file
+    if card.exists() and CARD not in card.read_text(encoding="utf-8", errors="replace"):
+        raise InputError(f"'{card}' is there already and no card of ours; it is left as it is, so name another folder")
     uri = str(file.resolve()) + ("" if form == "plain" else f"?form={form}")
     if not pm.hook.save_dataset(dataset=dataset, uri=uri):
-        raise InputError(f"no plugin writes '{file.name}'; use .jsonl, .parquet or .csv")
-    click.echo(f"{len(dataset):,} records in {file}")
+        raise InputError(f"no plugin writes '{file.name}'; use .jsonl, .parquet or .csv, or a folder")
+    write_atomic(card, dataset_card(plan, stage, dataset, file.name, form).encode())
+    click.echo(f"{len(dataset):,} records in {file}, described in {card}")
 
 
 def shipped() -> Path:

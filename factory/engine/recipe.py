@@ -13,7 +13,7 @@ import yaml
 from ..errors import InputError, Problem, RecipeError, did_you_mean
 
 ROOT_KEYS = {"name": str, "description": str, "seed": int, "threads": int, "targets": dict}
-TARGET_KEYS = ("from", "steps", "description")
+TARGET_KEYS = ("from", "steps", "description", "license")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 FOLDER_NAME = re.compile(r"\w[\w .-]*")
 
@@ -40,6 +40,7 @@ class Target:
     calls: list[Call]
     line: int = 0
     source_lines: tuple[int, ...] = ()
+    license: str = ""  # of what it is made from, for dataset cards; an SPDX identifier where there is one
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,12 @@ def _target(name: str, spec: Any, lines: dict[tuple[Any, ...], int], problems: l
             problems.append(Problem(lines[(*at, "steps", index)], text))
         else:
             calls.append(call)
-    return Target(name, [s for s, _ in named], calls, lines[at], tuple(line for _, line in named))
+    license = spec.get("license", "")
+    if not isinstance(license, str):
+        text = f"the license of '{name}' is a name such as cc-by-4.0, not {license!r}"
+        problems.append(Problem(lines[(*at, "license")], text))
+        license = ""
+    return Target(name, [s for s, _ in named], calls, lines[at], tuple(line for _, line in named), license)
 
 
 def _call(item: Any, at: tuple[Any, ...], lines: dict[tuple[Any, ...], int]) -> Call | None:

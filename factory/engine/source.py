@@ -33,13 +33,14 @@ class Piece:
 
 
 class Source:
-    """What `open_dataset` returns. Subclass it, set `kind`, and say what the pieces are and how one is read.
+    """What `open_dataset` returns. Subclass it, set `kind` (and `license`), say what the pieces are, and read one.
 
     Both methods must be deterministic: the same content gives the same pieces and rows. `pieces` is called while
     planning, so it may read files to fingerprint them and nothing more.
     """
 
     kind: Any = Record
+    license: str = ""  # where all of its records are under one: an SPDX identifier, for dataset cards
 
     def __init__(self, uri: str) -> None:
         self.uri = uri

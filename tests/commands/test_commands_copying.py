@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def test_export_jsonl_as_it_is(lab: Lab) -> None:
     said = lab("export", "lab.yaml", "once", "out/once.jsonl")
-    assert (said.code, said.out) == (0, "6 records in out/once.jsonl\n")
+    assert (said.code, said.out) == (0, "6 records in out/once.jsonl, described in out/once.jsonl.md\n")
     rows = [json.loads(line) for line in (lab.root / "out" / "once.jsonl").read_text().splitlines()]
     assert sorted(row["text"] for row in rows) == ["AB", "CD", "EF", "GH", "WX", "YZ"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import inspect
 import sysconfig
 import warnings
@@ -30,6 +31,7 @@ class PythonDocs(Source):
         super().__init__(uri)
         self.folder = folder  # what paths are relative to
         self.prefix = prefix  # the package inside it, or ""
+        self.license = _license(prefix)
 
     def pieces(self) -> list[Piece]:
         paths = {f"{self.uri}/{path.relative_to(self._top).as_posix()}": path for path in self._files()}
@@ -59,6 +61,17 @@ class PythonDocs(Source):
             relative = path.relative_to(self.folder).as_posix()
             for line, row in docstrings(path, relative):
                 yield f"{place}#{line}", row
+
+
+def _license(package: str) -> str:
+    """What the metadata of an installed package names; the standard library's own is known."""
+    if not package:
+        return "PSF-2.0"
+    for name in importlib.metadata.packages_distributions().get(package.partition("/")[0], []):
+        told = importlib.metadata.metadata(name)
+        said = told["License-Expression"] or told["License"] or ""
+        return said if len(said) < 50 else ""  # some put the whole text there
+    return ""
 
 
 def open_python(uri: str) -> PythonDocs | None:

@@ -25,6 +25,7 @@ class Dumps(Source):
     """One Text an article, one piece a file. A place is the page's own number: `dump/pages.xml.bz2#12`."""
 
     kind = factory.Text
+    license = "cc-by-sa-4.0"
 
     def __init__(self, uri: str, places: list[str]) -> None:
         super().__init__(uri)
