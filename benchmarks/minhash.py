@@ -115,7 +115,8 @@ def memory(folder: Path, peers: list[str]) -> None:
     again = [sys.executable, __file__, str(folder), "--input", "corpus.parquet", "--ours", "1"]
     one = json.loads(subprocess.run(again, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
     other = measured("datasketch, the corpus", [*peers, "datasketch", corpus, "1000000"], 0)
-    print(f"factory, the corpus: {one['peak_mb']:,.0f} MB peak, {one['peak_mb'] / other['peak_mb']:.2f} of datasketch's")
+    share = one["peak_mb"] / other["peak_mb"]
+    print(f"factory, the corpus: {one['peak_mb']:,.0f} MB peak, {share:.2f} of datasketch's")
 
 
 def judge(folder: Path, drops: dict[int, Any], ids: list[str], texts: Any) -> None:
