@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from ..engine.batch import Batch
 from ..engine.binding import bind
 from ..engine.dataset import BATCH_ROWS
 from ..engine.options import options_of
 from ..engine.plan import Plan, Stage
-from ..engine.recipe import Call, Recipe, Target, _call, _plain
+from ..engine.recipe import Call, Recipe, Target, read_call
 from ..engine.records import RECORD_TYPES, Drop
 from ..engine.schema import encode, schema_of, shape_record
 from ..engine.step import Kind, Step
@@ -94,15 +93,8 @@ def compared(plan: Plan, stage: Stage, target: str, settings: tuple[Setting, Set
 
 def _setting(text: str, plan: Plan) -> Setting:
     """A step as a recipe writes it, with its options checked. Raises InputError when it decides over no record."""
-    lines: dict[tuple[Any, ...], int] = {}
     problems: list[Problem] = []
-    try:
-        node = yaml.compose(text, yaml.SafeLoader)
-    except yaml.YAMLError:
-        raise InputError(f"'{text}' is not YAML; write a step as a recipe does: 'name: {{option: value}}'") from None
-    call = None if node is None else _call(_plain(node, (), lines, problems), (), _Lines(lines))
-    if call is None:
-        raise InputError(f"'{text}' is no step; write it as a recipe does: 'name' or 'name: {{option: value}}'")
+    call = read_call(text, problems)
     empty = Recipe(plan.recipe.name, plan.recipe.path, plan.recipe.targets)
     bound = bind(Target("rules", [], [call], 1, ()), empty, None, problems)
     if problems:
@@ -111,13 +103,6 @@ def _setting(text: str, plan: Plan) -> Setting:
     if step.kind not in (Kind.FILTER, Kind.VECTORISED) or step.references or step.context:
         raise InputError(f"'{step.name}' is a {step.kind.value}; only rules that look at one record can be compared")
     return filled, step
-
-
-class _Lines(dict[tuple[Any, ...], int]):
-    """Lines of a text of one line."""
-
-    def __missing__(self, key: tuple[Any, ...]) -> int:
-        return 1
 
 
 def _records(plan: Plan, stage: Stage, target: str, names: set[str], kind: Any) -> Iterator[dict[str, Any]]:

@@ -169,6 +169,27 @@ def _target(name: str, spec: Any, lines: dict[tuple[Any, ...], int], problems: l
     return Target(name, [s for s, _ in named], calls, lines[at], tuple(line for _, line in named), license)
 
 
+def read_call(text: str, problems: list[Problem]) -> Call:
+    """A step as a line of a recipe has it, "name" or "name: {option: value}". Raises InputError when it is none."""
+    lines: dict[tuple[Any, ...], int] = {}
+    value = _value(
+        text, f"'{text}' is not YAML; write a step as a recipe does: 'name: {{option: value}}'", lines, problems
+    )
+    call = None if value is None else _call(value, (), lines)
+    if call is None:
+        raise InputError(f"'{text}' is no step; write it as a recipe does: 'name' or 'name: {{option: value}}'")
+    return call
+
+
+def _value(text: str, wrong: str, lines: dict[tuple[Any, ...], int], problems: list[Problem]) -> Any:
+    """A value written as in a recipe. Raises InputError, saying `wrong`, when it is not YAML."""
+    try:
+        node = yaml.compose(text, yaml.SafeLoader)
+        return None if node is None else _plain(node, (), lines, problems)
+    except (yaml.YAMLError, RecursionError):
+        raise InputError(wrong) from None
+
+
 def _call(item: Any, at: tuple[Any, ...], lines: dict[tuple[Any, ...], int]) -> Call | None:
     if isinstance(item, str):
         return Call(item, {}, lines[at])
@@ -232,11 +253,10 @@ def set_option(recipe: Recipe, override: str) -> Recipe:
     steps = [call.step for call in target.calls]
     if step not in steps:
         raise InputError(f"--set {override}: '{target_name}' has no step '{step}'; {did_you_mean(step, steps)}")
-    try:
-        node = yaml.compose(text, yaml.SafeLoader)
-    except yaml.YAMLError:
-        raise InputError(f"--set {override}: the value is not YAML") from None
-    value = None if node is None else _plain(node, (), {}, [])
+    problems: list[Problem] = []
+    value = _value(text, f"--set {override}: the value is not YAML", {}, problems)
+    if problems:
+        raise InputError(f"--set {override}: {problems[0].text}")
     calls = [call if call.step != step else _with(call, [option, *inner], value) for call in target.calls]
     return replace(recipe, targets={**recipe.targets, target_name: replace(target, calls=calls)})
 

@@ -29,6 +29,8 @@ def test_mistakes_are_told_in_a_sentence(lab: Any) -> None:
         ("short: {m: 4}", "short has no option 'm'"),
         ("[short]", "'[short]' is no step"),
         ("short: {n: ", "is not YAML"),
+        ("short: &a {n: *a}", "is not YAML"),
+        ("short: {n: 4, n: 5}", "'n' is given twice"),
         ("shout", "'shout' is a map"),
     ):
         said = lab("rules", setting, "short", "lab.yaml", "texts")

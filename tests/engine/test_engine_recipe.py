@@ -133,6 +133,8 @@ def test_a_recipe_that_is_not_there_or_cannot_be_read(project: Project) -> None:
         ("text.short.n=3", "no target 'text'; did you mean 'texts'?"),
         ("texts.shot.n=3", "'texts' has no step 'shot'; did you mean 'short'?"),
         ("texts.short.n=[", "the value is not YAML"),
+        ("texts.short.n=&a [*a]", "the value is not YAML"),
+        ("texts.short.n={a: 1, a: 2}", "'a' is given twice, first on line 1; keep one"),
         ("texts.short.m=3", "short has no option 'm'"),
         ("texts.short.n=many", "short: option 'n' must be a valid integer"),
     ],
