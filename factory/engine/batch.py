@@ -67,23 +67,40 @@ class Batch(Generic[R]):
         changed.dropped = self.dropped
         return changed
 
-    def drop(self, mask: Any, reason: str, **details: Any) -> Batch[R]:
-        """Drop the rows where `mask` is true; `details` are arrays as long as the batch, or one value for all."""
+    def drop(self, mask: Any, reason: str | Sequence[str], **details: Any) -> Batch[R]:
+        """Drop the rows where `mask` is true.
+
+        reason   one for all, or as many as the batch has rows; in `dropped` rows of one reason are together, reasons in
+                 the order in which they are met
+        details  arrays as long as the batch, or one value for all; where an entry is None the row has no such detail
+        """
         gone = np.asarray(mask, dtype=bool)
         if gone.shape != (len(self),):
             raise ValueError(f"the mask of '{reason}' has shape {gone.shape}, the batch has {len(self)} rows")
+        if not isinstance(reason, str) and len(reason) != len(self):
+            raise ValueError(f"there are {len(reason)} reasons, the batch has {len(self)} rows")
         if not gone.any():
             return self
-        at = np.flatnonzero(gone)
-        rows = [{name: _entry(values, i) for name, values in details.items()} for i in at.tolist()]
+        groups: dict[str, list[int]] = {}
+        for at in np.flatnonzero(gone).tolist():
+            groups.setdefault(reason if isinstance(reason, str) else reason[at], []).append(at)
         left: Batch[R] = Batch(self.table.filter(pa.array(~gone)), self._signals)
-        left.dropped = [*self.dropped, (self.table.take(pa.array(at)), reason, rows)]
+        left.dropped = [
+            *self.dropped,
+            *((self.table.take(pa.array(rows)), why, _details(details, rows)) for why, rows in groups.items()),
+        ]
         left._origin, left._rows, left._measured = self._origin, self._rows[~gone], self._measured
         return left
 
 
 def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _details(details: dict[str, Any], rows: list[int]) -> list[dict[str, Any]]:
+    """The details of each of the rows, without those that are None."""
+    entries = ({name: _entry(values, at) for name, values in details.items()} for at in rows)
+    return [{name: value for name, value in entry.items() if value is not None} for entry in entries]
 
 
 def _entry(values: Any, at: int) -> Any:

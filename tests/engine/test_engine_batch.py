@@ -166,6 +166,17 @@ def test_details_are_arrays_or_one_value_and_masks_have_a_row_each() -> None:
         made("a", "bb").drop([True], "r")
 
 
+def test_rows_may_have_a_reason_each_and_details_of_their_own() -> None:
+    batch = made("a", "bb", "ccc", "dd").drop([True, True, False, True], ["x", "y", "", "x"], size=[1, None, 3, 2])
+    assert texts_of(batch) == ["ccc"]
+    assert [(table["text"].to_pylist(), reason, rows) for table, reason, rows in batch.dropped] == [
+        (["a", "dd"], "x", [{"size": 1}, {"size": 2}]),
+        (["bb"], "y", [{}]),
+    ]
+    with pytest.raises(ValueError, match="there are 1 reasons, the batch has 2 rows"):
+        made("a", "bb").drop([True, False], ["x"])
+
+
 def test_what_one_build_measured_another_finds(tmp_path: Path) -> None:
     column = TextColumn(pa.array(["a", "bb", "a"]))
     first = Signals(tmp_path, "shard")

@@ -29,22 +29,21 @@ def drop_outside(batch: factory.Batch[Any], numbers: Numbers, limits: Iterable[L
     """Drop the records with a number outside its limits: each for the first limit, with the number and the limit."""
     import numpy as np
 
-    left = np.ones(len(batch), bool)
-    broken: list[tuple[Limit, NDArray[np.int64]]] = []
+    kept = np.ones(len(batch), bool)
+    reasons = [""] * len(batch)
+    details: dict[str, list[float | None]] = {name: [None] * len(batch) for name in ("found", "least", "most")}
     for limit in limits:
-        gone = left & _outside(numbers[limit.number], limit)
-        if gone.any():
-            broken.append((limit, np.flatnonzero(gone)))
-            left &= ~gone
-    if not broken:
-        return batch
+        gone = kept & _outside(numbers[limit.number], limit)
+        kept &= ~gone
+        for at in np.flatnonzero(gone).tolist():
+            reasons[at] = limit.reason
+            number = numbers[limit.number][at].item()
+            if not isinstance(number, bool):
+                told = (None if number != number else round(number, 4), limit.least, limit.most)
+                for values, value in zip(details.values(), told, strict=True):
+                    values[at] = value
     # One cut for all limits: each would copy the texts that stay.
-    kept = batch.drop(~left, "outside the limits")
-    table, _, _ = kept.dropped.pop()
-    places = np.cumsum(~left) - 1
-    for limit, at in broken:
-        kept.dropped.append((table.take(places[at]), limit.reason, [_details(numbers, limit, i) for i in at.tolist()]))
-    return kept
+    return batch.drop(~kept, reasons, **details)
 
 
 def within(numbers: Numbers, limits: Iterable[Limit]) -> NDArray[np.bool_]:
@@ -66,18 +65,6 @@ def _outside(found: Any, limit: Limit) -> Any:
     if limit.strict and (limit.least is not None or limit.most is not None):
         gone |= np.isnan(found)
     return gone
-
-
-def _details(numbers: Numbers, limit: Limit, at: int) -> dict[str, Any]:
-    found = numbers[limit.number][at].item()
-    if isinstance(found, bool):
-        return {}
-    told: dict[str, Any] = {} if found != found else {"found": round(found, 4) if isinstance(found, float) else found}
-    if limit.least is not None:
-        told["least"] = limit.least
-    if limit.most is not None:
-        told["most"] = limit.most
-    return told
 
 
 def share(part: Any, whole: Any, empty: float = float("nan")) -> Any:
