@@ -10,7 +10,8 @@ import argparse
 from collections.abc import Sequence
 from math import ceil
 
-from factory.corpus.dedup.minhash import CHECKED_AT_ONCE, RANGE_KEYS
+from factory.corpus.dedup.matching import RANGE_KEYS
+from factory.corpus.dedup.minhash import CHECKED_AT_ONCE
 from factory.corpus.sources.packing import PIECE
 from factory.text.near import choose_bands
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import factory.corpus.dedup.cutting as cutting
+import factory.corpus.dedup.matching as matching
 from factory import Context, Dataset, InputError
 from factory.corpus.dedup.dedup_lines import dedup_lines
 
@@ -106,7 +106,7 @@ def test_lines_are_as_a_set_would_leave_them(
     documents: Documents, ctx: Context, gone: Gone, monkeypatch: Any, rows: list[list[str]], data: Any
 ) -> None:
     """Whatever the shards and the ranges are."""
-    monkeypatch.setattr(cutting, "RANGE_KEYS", data.draw(st.integers(1, 9)))
+    monkeypatch.setattr(matching, "RANGE_KEYS", data.draw(st.integers(1, 9)))
     gone.clear()
     size, least = data.draw(st.integers(1, 4)), data.draw(st.sampled_from([None, 1, 2]))
     dataset = documents(["\n".join(row) for row in rows], size)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-import factory.corpus.dedup.cutting as cutting
+import factory.corpus.dedup.matching as matching
 from factory import Context, Dataset
 from factory.corpus.dedup.substrings import dedup_substrings
 from factory.text.words import words
@@ -67,7 +67,7 @@ SMALL = st.lists(st.text("ab", max_size=24).map(list), max_size=7)
 def test_exactly_the_tokens_of_the_definition_go(
     documents: Documents, ctx: Context, gone: Gone, monkeypatch: Any, held: Any, size: int, shard: int, keys: int
 ) -> None:
-    monkeypatch.setattr(cutting, "RANGE_KEYS", keys)
+    monkeypatch.setattr(matching, "RANGE_KEYS", keys)
     dataset = documents([" ".join(tokens) for tokens in held], shard)
     found = [text.split() for text in texts(dataset, ctx, tokens=size, min_chars=0).values()]
     stays = staying(held, size)

@@ -1,17 +1,15 @@
-"""What steps that cut repeated parts out of texts share: shards cut by kernels, records with the text that is left.
-
-Parts are counted through all shards in dataset order, so a number, a place, names one: the parts of record r of shard s
-are starts[s] + rows[s][r] to starts[s] + rows[s][r + 1].
-"""
+"""Repeated parts cut out of texts: shards cut by kernels, records with the text that is left, the report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from factory import Context, Dataset, Record, Shard
+from factory import Context, Dataset, Record
+
+from .matching import Arrays, Places, places_of, portions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,62 +18,8 @@ if TYPE_CHECKING:
     from factory.text.column import TextColumn
     from factory.text.segments import Segments
 
-RANGE_KEYS = 1 << 23  # hashes that are sorted together: 300 MB with all that goes with them
-EXCERPT = 120  # characters of a part in the report
-
-
-def portions(shard: Shard) -> Iterator[TextColumn]:
-    """The texts of a shard, at most 1,024 at a time."""
-    from factory.text.column import TextColumn
-
-    return (TextColumn(table.column("text")) for table in shard.tables(["text"]))
-
-
-def stacked(rows: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """`rows` of a shard from those of its portions, each counted from 0."""
-    import numpy as np
-
-    found = [np.zeros(1, np.int64)]
-    for one in rows:
-        found.append(one[1:] + found[-1][-1])
-    return np.concatenate(found)
-
-
-def within(keys: NDArray[np.uint64], number: int, ranges: int) -> slice:
-    """Where the hashes of one of `ranges` equal ranges lie among sorted ones."""
-    import numpy as np
-
-    low, high = np.uint64((number << 64) // ranges), np.uint64(((number + 1) << 64) // ranges - 1)
-    return slice(int(np.searchsorted(keys, low)), int(np.searchsorted(keys, high, side="right")))
-
-
-def ranges_for(keys: int) -> int:
-    """In how many ranges so many hashes are sorted."""
-    return max(1, -(-keys // RANGE_KEYS))
-
-
-class Places(NamedTuple):
-    """Where parts are, by their number through all shards."""
-
-    starts: NDArray[np.int64]  # [shards + 1]
-    rows: list[NDArray[np.int64]]  # of each shard
-
-    def home(self, place: int) -> tuple[int, int, int]:
-        """(shard, record in it, part in that)."""
-        import numpy as np
-
-        shard = int(np.searchsorted(self.starts, place, side="right")) - 1
-        part = place - int(self.starts[shard])
-        record = int(np.searchsorted(self.rows[shard], part, side="right")) - 1
-        return shard, record, part - int(self.rows[shard][record])
-
-
-def places_of(parts: Sequence[Any]) -> Places:
-    """Places of the parts that a pass over the shards found: its results, each with `rows`."""
-    import numpy as np
-
-    rows = [part["rows"] for part in parts]
-    return Places(np.cumsum([0, *(int(one[-1]) for one in rows)]), rows)
+SHOWN = 20  # repeats in the report
+EXCERPT = 120  # characters of each
 
 
 class Changes:
@@ -153,13 +97,36 @@ class Rule:
         return gone
 
 
-def records_left(
+class Repeats(NamedTuple):
+    """What the report shows of what went: rows of numbers, called as in `columns`, and the place of the first."""
+
+    columns: tuple[str, ...]
+    found: list[tuple[int, ...]]
+    size: int = 1  # parts each
+
+
+def cut_out(
+    dataset: Dataset[Any], ctx: Context, cut: Callable[..., Arrays], setting: Any, found: Sequence[Any],
+    matches: Sequence[Any], unit: str, rule: Rule, repeats: Repeats,
+) -> Iterator[Record]:  # fmt: skip
+    """All records in order without what repeats, and the report.
+
+    cut      a function of ([number of a shard, the shard], setting, found, matches): what changes, see `Changes`
+    found    of each shard: a result with the `rows` of its parts
+    matches  of each range of hashes: a result with `gone` and `source`, see `going`
+    unit     what the parts are called, plural
+    """
+    numbered = [[number, shard] for number, shard in enumerate(dataset.shards)]
+    changes = list(ctx.map(cut, numbered, setting, found, matches))
+    places = places_of([memo.load() for memo in found])
+    ctx.report(f"What {ctx.step} cut", _summary(changes, places, unit, rule) + _common(dataset, places, unit, repeats))
+    yield from _records_left(dataset, ctx, changes, places, unit, rule)
+
+
+def _records_left(
     dataset: Dataset[Any], ctx: Context, changes: Sequence[Any], places: Places, unit: str, rule: Rule
 ) -> Iterator[Record]:
-    """All records in order; changed ones have the text that is left, or are dropped by the rule.
-
-    Under the step's name meta has how many parts (`unit`, their plural) and characters went.
-    """
+    """Changed records have the text that is left, or are dropped by the rule; meta tells what went."""
     ends = [rule.ends(change) for change in changes]
     sources = [change["source"][gone] for change, gone in zip(changes, ends, strict=True)]
     names = _named(dataset, places, sources)
@@ -203,7 +170,38 @@ def _named(dataset: Dataset[Any], places: Places, sources: Sequence[NDArray[np.i
     return found
 
 
-def text_at(dataset: Dataset[Any], places: Places, place: int, unit: str, size: int = 1) -> str:
+def as_cell(text: str) -> str:
+    """Text that may stand in a table of Markdown."""
+    return "`" + text.replace("`", "'").replace("|", "\\|") + "`"
+
+
+def _summary(changes: Sequence[Any], places: Places, unit: str, rule: Rule) -> str:
+    """How much went, as Markdown."""
+    parts, removed = (int(sum(change[name].sum() for change in changes)) for name in ("parts", "removed"))
+    changed = sum(len(change["row"]) for change in changes)
+    dropped = sum(int(rule.ends(change).sum()) for change in changes)
+    records = sum(len(rows) - 1 for rows in places.rows)
+    whole = int(places.starts[-1])
+    return (
+        f"{parts:,} of {whole:,} {unit} ({parts / max(1, whole):.2%}) went, {removed:,} characters. {changed:,} of "
+        f"{records:,} records changed; {dropped:,} of them were dropped ({rule.reason})."
+    )
+
+
+def _common(dataset: Dataset[Any], places: Places, unit: str, repeats: Repeats) -> str:
+    """The commonest repeats as a table of Markdown."""
+    if not repeats.found:
+        return ""
+    head = [*repeats.columns, f"the commonest {unit if repeats.size == 1 else 'repeats'}"]
+    rows = [
+        [*(f"{number:,}" for number in numbers), as_cell(_text_at(dataset, places, place, unit, repeats.size))]
+        for *numbers, place in repeats.found
+    ]
+    lines = (f"| {' | '.join(row)} |" for row in [head, *rows])
+    return "\n".join(["\n", next(lines), "|---" * len(head) + "|", *lines])
+
+
+def _text_at(dataset: Dataset[Any], places: Places, place: int, unit: str, size: int = 1) -> str:
     """Part number `place` as it stands in its text, with the `size` - 1 parts behind it; shortened."""
     shard, row, part = places.home(place)
     for column in portions(dataset.shards[shard]):
@@ -216,21 +214,3 @@ def text_at(dataset: Dataset[Any], places: Places, place: int, unit: str, size: 
         whole = text.encode()[found.start[part] - held : found.end[part + size - 1] - held].decode()
         return " ".join(whole.split()) if len(whole) <= EXCERPT else " ".join(whole[:EXCERPT].split()) + " …"
     raise AssertionError(f"there is no record {row} in shard {shard}")
-
-
-def as_cell(text: str) -> str:
-    """Text that may stand in a table of Markdown."""
-    return "`" + text.replace("`", "'").replace("|", "\\|") + "`"
-
-
-def summary(changes: Sequence[Any], places: Places, unit: str, rule: Rule) -> str:
-    """How much went, as Markdown."""
-    parts, removed = (int(sum(change[name].sum() for change in changes)) for name in ("parts", "removed"))
-    changed = sum(len(change["row"]) for change in changes)
-    dropped = sum(int(rule.ends(change).sum()) for change in changes)
-    records = sum(len(rows) - 1 for rows in places.rows)
-    whole = int(places.starts[-1])
-    return (
-        f"{parts:,} of {whole:,} {unit} ({parts / max(1, whole):.2%}) went, {removed:,} characters. {changed:,} of "
-        f"{records:,} records changed; {dropped:,} of them were dropped ({rule.reason})."
-    )

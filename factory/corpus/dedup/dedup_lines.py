@@ -13,32 +13,15 @@ two have one hash with a probability of n² / 2^65.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 import factory
 from factory import Context, Dataset, InputError, Record, Shard, Text
 
-from .cutting import (
-    Changes,
-    Places,
-    Rule,
-    as_cell,
-    places_of,
-    portions,
-    ranges_for,
-    records_left,
-    stacked,
-    summary,
-    text_at,
-    within,
-)
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-SHOWN = 20  # repeats in the report
+from .cutting import SHOWN, Changes, Repeats, Rule, cut_out
+from .matching import Arrays, by_key, going, in_shard, places_of, portions, ranges_for, stacked, within
 
 
 @factory.step
@@ -72,18 +55,16 @@ def dedup_lines(
     least = None if keep == "first" else max_count or 1
     units = f"{unit}s"
     parts = ctx.memos(find_parts, dataset.shards, units, min_words)
-    keys = sum(len(part.load()["keys"]) for part in parts)
-    ranges = ranges_for(keys)
+    ranges = ranges_for(sum(len(part.load()["keys"]) for part in parts))
     matches = ctx.memos(match_parts, range(ranges), ranges, parts, least)
-    numbered = [[number, shard] for number, shard in enumerate(dataset.shards)]
-    changes = list(ctx.map(cut_parts, numbered, units, parts, matches))
-    places = places_of([part.load() for part in parts])
+    common = [entry for match in matches for entry in match.load()["common"]]
+    common.sort(key=lambda entry: (-entry[0], entry[2]))
+    repeats = Repeats(("times", "records"), common[:SHOWN])
     rule = Rule(f"repeated {units}", min_chars)
-    ctx.report("What dedup_lines cut", summary(changes, places, units, rule) + _common(dataset, matches, places, units))
-    yield from records_left(dataset, ctx, changes, places, units, rule)
+    yield from cut_out(dataset, ctx, cut_parts, units, parts, matches, units, rule, repeats)
 
 
-def find_parts(shard: Shard, units: str, min_words: int) -> dict[str, NDArray[Any]]:
+def find_parts(shard: Shard, units: str, min_words: int) -> Arrays:
     """The lines or paragraphs of a shard.
 
     rows    int64; those of record i are numbers rows[i] to rows[i + 1]
@@ -92,22 +73,20 @@ def find_parts(shard: Shard, units: str, min_words: int) -> dict[str, NDArray[An
     """
     import numpy as np
 
-    rows, keys, places = [], [np.zeros(0, np.uint64)], [np.zeros(0, np.uint32)]
+    rows, long = [], []
     start = 0
     for column in portions(shard):
         found = getattr(column, units)
         begun = column.words.start
-        long = np.searchsorted(begun, found.end) - np.searchsorted(begun, found.start) >= min_words
+        words = np.searchsorted(begun, found.end) - np.searchsorted(begun, found.start)
+        at = np.flatnonzero(words >= min_words)
         rows.append(found.rows)
-        keys.append(found.hash[long])
-        places.append((np.flatnonzero(long) + start).astype(np.uint32))
+        long.append({"keys": found.hash[at], "places": (at + start).astype(np.uint32)})
         start += len(found.start)
-    joined = np.concatenate(keys)
-    order = np.argsort(joined, kind="stable")
-    return {"rows": stacked(rows), "keys": joined[order], "places": np.concatenate(places)[order]}
+    return {"rows": stacked(rows), **by_key(long, keys=np.uint64, places=np.uint32)}
 
 
-def match_parts(number: int, ranges: int, parts: Sequence[Any], max_count: int | None) -> dict[str, Any]:
+def match_parts(number: int, ranges: int, parts: Sequence[Any], max_count: int | None) -> Arrays:
     """What goes, of the parts whose hashes lie in the numbered range.
 
     gone, source  places, ascending, and for each the place of the part that stays for it; -1 when none does
@@ -121,18 +100,17 @@ def match_parts(number: int, ranges: int, parts: Sequence[Any], max_count: int |
 
     loaded = [part.load() for part in parts]
     where = places_of(loaded)
-    slices = [within(part["keys"], number, ranges) for part in loaded]
-    keys = np.concatenate([np.zeros(0, np.uint64), *(p["keys"][s] for p, s in zip(loaded, slices, strict=True))])
-    places, owners = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    entries = []
     begun = 0
-    for part, some, start in zip(loaded, slices, where.starts.tolist(), strict=False):
+    for part, start in zip(loaded, where.starts.tolist(), strict=False):
+        some = within(part["keys"], number, ranges)
         held = part["places"][some].astype(np.int64)
-        places.append(held + start)
-        owners.append(np.searchsorted(part["rows"], held, side="right") - 1 + begun)
+        owners = np.searchsorted(part["rows"], held, side="right") - 1 + begun
+        entries.append({"keys": part["keys"][some], "places": held + start, "owners": owners})
         begun += len(part["rows"]) - 1
-    order = np.argsort(keys, kind="stable")  # equal keys stay in dataset order
-    place, owner = np.concatenate(places)[order], np.concatenate(owners)[order]
-    first = earliest(keys[order], keys[order])
+    held = by_key(entries, keys=np.uint64, places=np.int64, owners=np.int64)
+    place, owner = held["places"], held["owners"]
+    first = earliest(held["keys"], held["keys"])
     new = np.concatenate([np.ones(min(1, len(owner)), bool), (owner[1:] != owner[:-1]) | (first[1:] != first[:-1])])
     times, records = np.bincount(first), np.bincount(first, new).astype(np.int64)
     at = np.flatnonzero(first != np.arange(len(first)) if max_count is None else records[first] > max_count)
@@ -140,24 +118,15 @@ def match_parts(number: int, ranges: int, parts: Sequence[Any], max_count: int |
     heads = np.unique(first[at])
     heads = heads[np.lexsort((place[heads], -times[heads]))[:SHOWN]]
     common = list(zip(times[heads].tolist(), records[heads].tolist(), place[heads].tolist(), strict=True))
-    sorted_by_place = np.argsort(place[at])
-    return {"gone": place[at][sorted_by_place], "source": source[sorted_by_place], "common": common}
+    return {**going(place[at], source), "common": common}
 
 
-def cut_parts(item: Sequence[Any], units: str, parts: Sequence[Any], matches: Sequence[Any]) -> dict[str, Any]:
+def cut_parts(item: Sequence[Any], units: str, parts: Sequence[Any], matches: Sequence[Any]) -> Arrays:
     """What cutting does to the texts of a shard, [its number, the shard], as `Changes` tells it."""
     import numpy as np
 
     number, shard = item
-    first, behind = places_of([part.load() for part in parts]).starts[number : number + 2]
-    places, sources = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for match in matches:
-        held = match.load()
-        some = slice(*np.searchsorted(held["gone"], (first, behind)))
-        places.append(held["gone"][some] - first)
-        sources.append(held["source"][some])
-    order = np.argsort(np.concatenate(places))
-    at, source = np.concatenate(places)[order], np.concatenate(sources)[order]
+    at, source = in_shard(matches, *places_of([part.load() for part in parts]).starts[number : number + 2].tolist())
     changes, row, start = Changes(), 0, 0
     for column in portions(shard):
         found = getattr(column, units)
@@ -168,16 +137,3 @@ def cut_parts(item: Sequence[Any], units: str, parts: Sequence[Any], matches: Se
         row += len(column)
         start += len(found.start)
     return changes.result()
-
-
-def _common(dataset: Dataset[Any], matches: Sequence[Any], places: Places, units: str) -> str:
-    """The repeats that were commonest, as a table of Markdown."""
-    found = [entry for match in matches for entry in match.load()["common"]]
-    found.sort(key=lambda entry: (-entry[0], entry[2]))
-    if not found:
-        return ""
-    rows = [
-        f"| {times:,} | {records:,} | {as_cell(text_at(dataset, places, place, units))} |"
-        for times, records, place in found[:SHOWN]
-    ]
-    return "\n".join([f"\n\n| times | records | the commonest {units} |", "|---|---|---|", *rows])

@@ -23,6 +23,7 @@ import factory
 from factory import Context, Dataset, Drop, Drops, Index, InputError, Record, Shard
 
 from ..reshape import full_text
+from .matching import ranges_for, within
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     Part = dict[str, Any]  # what `sign_shard` returns
 
-RANGE_KEYS = 1 << 23  # band keys matched at a time: 100 MB
 CHECKED_AT_ONCE = 1 << 16  # pairs; their shingles are in memory together, 160 MB at 300 a text
 PORTION = 1024  # records signed at a time
 LARGE = 0.01  # a cluster over this share of the corpus is told of
@@ -78,8 +78,7 @@ def dedup_minhash(
     held += ctx.memos(sign_shard, others, ngram, bands, width, None)
     parts = [*held, *ctx.memos(sign_shard, dataset.shards, ngram, bands, width, field)]
     sizes = [load_part(part)["records"] for part in parts]
-    keys = sum(sizes) * bands
-    ranges = max(1, -(-keys // RANGE_KEYS))
+    ranges = ranges_for(sum(sizes) * bands)
     edges = [
         {name: array.copy() for name, array in pairs.items()}  # not mapped: there may be more ranges than open files
         for pairs in ctx.map(match_range, range(ranges), ranges, parts, threshold)
@@ -189,14 +188,12 @@ def match_range(number: int, ranges: int, parts: list[Any], threshold: float) ->
 
     from factory.text.near import pairs
 
-    low, high = (number << 64) // ranges, ((number + 1) << 64) // ranges - 1
     keys, owners, starts = [], [], [0]
     for part in parts:  # one is open at a time: a process may map some thousand files, and what it maps is its memory
         loaded = load_part(part)
-        begin = np.searchsorted(loaded["keys"], np.uint64(low))
-        end = np.searchsorted(loaded["keys"], np.uint64(high), side="right")
-        keys.append(np.array(loaded["keys"][begin:end]))
-        owners.append(loaded["owners"][begin:end].astype(np.int64) + starts[-1])
+        some = within(loaded["keys"], number, ranges)
+        keys.append(np.array(loaded["keys"][some]))
+        owners.append(loaded["owners"][some].astype(np.int64) + starts[-1])
         starts.append(starts[-1] + loaded["records"])
         del loaded
     if starts[-1] >= 1 << 32:

@@ -23,26 +23,12 @@ from pydantic import Field
 import factory
 from factory import Context, Dataset, Record, Shard, Text
 
-from .cutting import (
-    Changes,
-    Places,
-    Rule,
-    as_cell,
-    places_of,
-    portions,
-    ranges_for,
-    records_left,
-    stacked,
-    summary,
-    text_at,
-    within,
-)
+from .cutting import SHOWN, Changes, Repeats, Rule, cut_out
+from .matching import Arrays, by_key, going, in_shard, places_of, portions, ranges_for, stacked, within
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-SHOWN = 20  # repeats in the report
 
 
 @factory.step
@@ -72,16 +58,12 @@ def dedup_substrings(
     windows = ctx.memos(suspect_windows, pairs, tokens, repeated)
     ranges = ranges_for(sum(len(memo.load()["keys"]) for memo in windows))
     matches = ctx.memos(match_windows, range(ranges), ranges, windows, samples, tokens)
-    numbered = [[number, shard] for number, shard in enumerate(dataset.shards)]
-    changes = list(ctx.map(cut_windows, numbered, tokens, samples, matches))
-    places = places_of([memo.load() for memo in samples])
+    repeats = Repeats(("times",), _commonest(matches, tokens), tokens)
     rule = Rule("repeated text", min_chars, max_share)
-    told = summary(changes, places, "words", rule) + _common(dataset, matches, places, tokens)
-    ctx.report("What dedup_substrings cut", told)
-    yield from records_left(dataset, ctx, changes, places, "words", rule)
+    yield from cut_out(dataset, ctx, cut_windows, tokens, samples, matches, "words", rule, repeats)
 
 
-def sample_shard(shard: Shard, tokens: int) -> dict[str, NDArray[Any]]:
+def sample_shard(shard: Shard, tokens: int) -> Arrays:
     """Samples of all windows of a shard, uint64, sorted; record i has the tokens rows[i] to rows[i + 1]."""
     import numpy as np
 
@@ -105,7 +87,7 @@ def repeated_samples(number: int, ranges: int, samples: Sequence[Any]) -> NDArra
     return np.unique(keys[1:][keys[1:] == keys[:-1]])
 
 
-def suspect_windows(item: Sequence[Any], tokens: int, repeated: Sequence[Any]) -> dict[str, NDArray[Any]]:
+def suspect_windows(item: Sequence[Any], tokens: int, repeated: Sequence[Any]) -> Arrays:
     """Windows whose sample is not alone, of a shard: [the shard, its samples].
 
     keys, checks  uint64: two hashes of each, sorted by the first
@@ -118,23 +100,18 @@ def suspect_windows(item: Sequence[Any], tokens: int, repeated: Sequence[Any]) -
 
     shard, held = item
     mine = _common_to(held.load()["samples"], repeated)
-    keys, checks, places = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], [np.zeros(0, np.uint32)]
+    suspects = []
     start = 0
     for column in portions(shard):
         starts, hashes = word_hashes(column.texts)
         chosen = winnow(starts, hashes, tokens)
         at = np.flatnonzero(_among(chosen.hash, mine))
         if len(at):
-            first, key, check = long_hashes(
-                hashes, Winnowed(chosen.first[at], chosen.windows[at], chosen.hash[at]), tokens
-            )
-            keys.append(key)
-            checks.append(check)
-            places.append((first + start).astype(np.uint32))
+            some = Winnowed(chosen.first[at], chosen.windows[at], chosen.hash[at])
+            first, keys, checks = long_hashes(hashes, some, tokens)
+            suspects.append({"keys": keys, "checks": checks, "places": (first + start).astype(np.uint32)})
         start += len(hashes)
-    joined = np.concatenate(keys)
-    order = np.argsort(joined, kind="stable")
-    return {"keys": joined[order], "checks": np.concatenate(checks)[order], "places": np.concatenate(places)[order]}
+    return by_key(suspects, keys=np.uint64, checks=np.uint64, places=np.uint32)
 
 
 def _common_to(samples: NDArray[np.uint64], repeated: Sequence[Any]) -> NDArray[np.uint64]:
@@ -159,9 +136,7 @@ def _among(values: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.
     return found
 
 
-def match_windows(
-    number: int, ranges: int, windows: Sequence[Any], samples: Sequence[Any], tokens: int
-) -> dict[str, Any]:
+def match_windows(number: int, ranges: int, windows: Sequence[Any], samples: Sequence[Any], tokens: int) -> Arrays:
     """Windows of the numbered range that equal an earlier one.
 
     gone, source  the places where they begin, ascending, and where the first of each begins
@@ -172,32 +147,30 @@ def match_windows(
     from factory.text.windows import earliest
 
     starts = places_of([memo.load() for memo in samples]).starts
-    keys, checks, places = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+    entries = []
     for memo, start in zip(windows, starts.tolist(), strict=False):
         held = memo.load()
         some = within(held["keys"], number, ranges)
-        keys.append(held["keys"][some])
-        checks.append(held["checks"][some])
-        places.append(held["places"][some].astype(np.int64) + start)
-    joined = np.concatenate(keys)
-    order = np.argsort(joined, kind="stable")  # equal keys stay in dataset order
-    place = np.concatenate(places)[order]
-    first = earliest(joined[order], np.concatenate(checks)[order])
+        entries.append(
+            {
+                "keys": held["keys"][some],
+                "checks": held["checks"][some],
+                "places": held["places"][some].astype(np.int64) + start,
+            }
+        )
+    joined = by_key(entries, keys=np.uint64, checks=np.uint64, places=np.int64)
+    place = joined["places"]
+    first = earliest(joined["keys"], joined["checks"])
     at = np.flatnonzero(first != np.arange(len(first)))
     gone, source = place[at], place[first[at]]
     heads, times = np.unique(source, return_counts=True)
     apart = np.concatenate([np.ones(min(1, len(heads)), bool), np.diff(heads) >= tokens])
     heads, times = heads[apart], times[apart] + 1
     most = np.lexsort((heads, -times))[:SHOWN]
-    sorted_by_place = np.argsort(gone)
-    return {
-        "gone": gone[sorted_by_place],
-        "source": source[sorted_by_place],
-        "common": list(zip(times[most].tolist(), heads[most].tolist(), strict=True)),
-    }
+    return {**going(gone, source), "common": list(zip(times[most].tolist(), heads[most].tolist(), strict=True))}
 
 
-def cut_windows(item: Sequence[Any], tokens: int, samples: Sequence[Any], matches: Sequence[Any]) -> dict[str, Any]:
+def cut_windows(item: Sequence[Any], tokens: int, samples: Sequence[Any], matches: Sequence[Any]) -> Arrays:
     """What cutting does to the texts of a shard, [its number, the shard], as `Changes` tells it."""
     import numpy as np
 
@@ -206,18 +179,11 @@ def cut_windows(item: Sequence[Any], tokens: int, samples: Sequence[Any], matche
     number, shard = item
     where = places_of([memo.load() for memo in samples])
     begun, behind = where.starts[number : number + 2].tolist()
-    firsts, sources = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for match in matches:
-        held = match.load()
-        some = slice(*np.searchsorted(held["gone"], (begun, behind)))
-        firsts.append(held["gone"][some] - begun)
-        sources.append(held["source"][some] - begun)
-    order = np.argsort(np.concatenate(firsts))
-    at, source = np.concatenate(firsts)[order], np.concatenate(sources)[order]
-    gone = covered(at, source, tokens, behind - begun)
+    at, source = in_shard(matches, begun, behind)
+    gone = covered(at, source - begun, tokens, behind - begun)
     marked = np.flatnonzero(gone)
     # Where a window covers a token, so does the last one that begins at or before it.
-    of = source[np.searchsorted(at, marked, side="right") - 1] + begun
+    of = source[np.searchsorted(at, marked, side="right") - 1]
     changes, row, start = Changes(), 0, 0
     for column in portions(shard):
         size = int(where.rows[number][row + len(column)]) - start
@@ -229,13 +195,10 @@ def cut_windows(item: Sequence[Any], tokens: int, samples: Sequence[Any], matche
     return changes.result()
 
 
-def _common(dataset: Dataset[Any], matches: Sequence[Any], places: Places, tokens: int) -> str:
-    """The repeats that were commonest, as a table of Markdown; of windows that overlap, one."""
-    found = sorted((-times, place) for match in matches for times, place in match.load()["common"])
-    shown: list[int] = []
-    rows = []
-    for times, place in found:
-        if len(shown) < SHOWN and all(abs(place - other) >= tokens for other in shown):
-            shown.append(place)
-            rows.append(f"| {-times:,} | {as_cell(text_at(dataset, places, place, 'words', tokens))} |")
-    return "\n".join(["\n\n| times | the commonest repeats |", "|---|---|", *rows]) if rows else ""
+def _commonest(matches: Sequence[Any], tokens: int) -> list[tuple[int, ...]]:
+    """(times, place of the first) of the repeats that were commonest; of windows that overlap, one."""
+    shown: list[tuple[int, ...]] = []
+    for less, place in sorted((-times, place) for match in matches for times, place in match.load()["common"]):
+        if len(shown) < SHOWN and all(abs(place - other) >= tokens for _, other in shown):
+            shown.append((-less, place))
+    return shown
