@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from .characters import SPACE, characters
 from .compiled import njit
-from .parts import is_member, last_code, member_table
-from .segments import Segments, Texts, class_of, code_point
+from .parts import member_table
+from .segments import Segments, Texts
 from .sentences import CLOSING, WIDE_ENDS, parts_sentences
+from .utf8 import before_blanks, behind_blanks, class_of, code_point, is_member, last_code, stands
 
 JAVASCRIPT, POLICY, LOREM_IPSUM, BRACE, BRACKET = 1, 2, 4, 8, 16  # what is in a line
 CLOSING_BRACKET = ord("]")
@@ -72,38 +73,24 @@ def clean(
 
 
 @njit(cache=True, nogil=True)
-def _stands(data: Any, at: Any, first: Any, stop: Any, needle: Any) -> Any:
-    """Whether `needle`, in either case of ASCII letters, stands at `at` within first..stop."""
-    if at < first or at + len(needle) > stop:
-        return False
-    for place in range(len(needle)):
-        byte = data[at + place]
-        if 65 <= byte <= 90:
-            byte += 32
-        if byte != needle[place]:
-            return False
-    return True
-
-
-@njit(cache=True, nogil=True)
 def _phrase(data: Any, at: Any, first: Any, stop: Any, kind: Any) -> Any:
     """The flag of the phrase that has its rare letter at `at`, or 0."""
     if kind == J:
-        return JAVASCRIPT if _stands(data, at, first, stop, SCRIPT) else 0
+        return JAVASCRIPT if stands(data, at, first, stop, SCRIPT) else 0
     if kind == P:
-        return LOREM_IPSUM if _stands(data, at - 7, first, stop, SUM) else 0
+        return LOREM_IPSUM if stands(data, at - 7, first, stop, SUM) else 0
     if kind == V:
-        return POLICY if _stands(data, at - 3, first, stop, PRIVACY) else 0
+        return POLICY if stands(data, at - 3, first, stop, PRIVACY) else 0
     if kind == F:
-        return POLICY if _stands(data, at - 7, first, stop, TERMS) else 0
-    if not _stands(data, at - 3, first, stop, COOKIE):
+        return POLICY if stands(data, at - 7, first, stop, TERMS) else 0
+    if not stands(data, at - 3, first, stop, COOKIE):
         return 0
-    if _stands(data, at - 3, first, stop, COOKIE_POLICY):
+    if stands(data, at - 3, first, stop, COOKIE_POLICY):
         return POLICY
-    if _stands(data, at - 3, first, stop, COOKIES) and (
-        _stands(data, at - 7, first, stop, USE)
-        or _stands(data, at - 8, first, stop, USES)
-        or _stands(data, at - 10, first, stop, USE_OF)
+    if stands(data, at - 3, first, stop, COOKIES) and (
+        stands(data, at - 7, first, stop, USE)
+        or stands(data, at - 8, first, stop, USES)
+        or stands(data, at - 10, first, stop, USE_OF)
     ):
         return POLICY
     return 0
@@ -209,25 +196,6 @@ def _ended(data: Any, first: Any, stop: Any, ends: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _behind_blanks(data: Any, at: Any, stop: Any, classes: Any) -> Any:
-    while at < stop:
-        code, width = code_point(data, at)
-        if not class_of(code, classes) & SPACE:
-            break
-        at += width
-    return at
-
-
-@njit(cache=True, nogil=True)
-def _before_blanks(data: Any, first: Any, at: Any, classes: Any) -> Any:
-    while at > first and class_of(last_code(data, first, at), classes) & SPACE:
-        at -= 1
-        while at > first and data[at] & 0xC0 == 0x80:
-            at -= 1
-    return at
-
-
-@njit(cache=True, nogil=True)
 def _clean(
     data: Any, rows: Any, start: Any, end: Any, classes: Any, ends: Any, closing: Any, wide_ends: Any,
     marked: Any, min_words: Any, max_word_length: Any, cut: Any, citations: Any,
@@ -279,11 +247,11 @@ def _clean(
                 out[at] = 10
                 at += 1
             else:
-                first = _behind_blanks(held, first, stop, classes)
+                first = behind_blanks(held, first, stop, classes)
             for byte in range(stop - first):
                 out[at + byte] = held[first + byte]
             at += stop - first
-        at = _before_blanks(out, begun, at, classes)
+        at = before_blanks(out, begun, at, classes)
         offsets[text + 1] = at
     return sentences, lines, banned, out[:at], offsets
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from .characters import ALPHA, DECIMAL, LETTER, MARK, PUNCTUATION, SPACE, TABLE, UNSPACED_LETTER, characters
 from .compiled import njit
-from .segments import Texts, class_of, code_point
+from .segments import Texts
+from .utf8 import class_of, code_point
 
 ELLIPSIS = 0x2026
 

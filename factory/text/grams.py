@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from .compiled import njit
 from .passes import Words
 from .repeats import number, table_for
-from .segments import SEED, STIR, Segments, Texts
+from .segments import Segments, Texts
+from .utf8 import SEED, STIR
 
 # How the share of the commonest n-gram is counted: numerators
 COVERED, LARGEST, TIMES, SPACED, REPLACED = range(5)

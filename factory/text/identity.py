@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import njit
-from .segments import SEED, Texts, blend, stir
+from .segments import Texts
+from .utf8 import bytes_hash
 
 
 def identities(texts: Texts) -> NDArray[np.uint64]:
@@ -21,16 +22,5 @@ def identities(texts: Texts) -> NDArray[np.uint64]:
 def _identities(data: Any, offsets: Any) -> Any:
     found = np.empty(len(offsets) - 1, np.uint64)
     for text in range(len(found)):
-        at, stop = offsets[text], offsets[text + 1]
-        h = blend(SEED, stop - at)
-        while at + 8 <= stop:
-            word = np.uint64(0)
-            for byte in range(8):  # the compiler makes one load of these
-                word |= np.uint64(data[at + byte]) << np.uint64(8 * byte)
-            h = blend(h, word)
-            at += 8
-        while at < stop:
-            h = blend(h, data[at])
-            at += 1
-        found[text] = stir(h)
+        found[text] = bytes_hash(data, offsets[text], offsets[text + 1])
     return found

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from .characters import DECIMAL, LETTER, SPACE, UNSPACED_LETTER, UPPER, characters
 from .compiled import njit
-from .segments import Segments, Texts, class_of, code_point
+from .segments import Segments, Texts
+from .utf8 import behind_blanks, class_of, code_point, stands
 
 COUNTED = ("likes", "shares", "comments", "retweets", "reposts", "quotes", "bookmarks", "upvotes", "downvotes",
            "downloads", "views", "followers")  # fmt: skip
@@ -67,19 +68,6 @@ def _heavy(data: Any, first: Any, stop: Any, classes: Any, capitals: Any, digits
     return upper / max(chars, 1) > capitals or decimal / max(chars, 1) > digits
 
 
-@njit(inline="always")
-def _stands(data: Any, at: Any, first: Any, stop: Any, needle: Any) -> Any:
-    if at < first or at + len(needle) > stop:
-        return False
-    for place in range(len(needle)):
-        byte = data[at + place]
-        if 65 <= byte <= 90:
-            byte += 32
-        if byte != needle[place]:
-            return False
-    return True
-
-
 @njit(cache=True, nogil=True)
 def _is_counter(data: Any, first: Any, stop: Any, classes: Any) -> Any:
     """Whether a line is a number and what it counts, such as `12.3K likes`, and no other word."""
@@ -102,15 +90,11 @@ def _is_counter(data: Any, first: Any, stop: Any, classes: Any) -> Any:
     if unit == 107 or unit == 109 or unit == 98:
         at += 1
     begun = at
-    while at < stop:
-        code, width = code_point(data, at)
-        if not class_of(code, classes) & SPACE:
-            break
-        at += width
+    at = behind_blanks(data, at, stop, classes)
     if at == begun:
         return False
     for word in range(len(ENDS) - 1):
-        if _stands(data, at, first, stop, NEEDLES[ENDS[word] : ENDS[word + 1]]):
+        if stands(data, at, first, stop, NEEDLES[ENDS[word] : ENDS[word + 1]]):
             at += ENDS[word + 1] - ENDS[word]
             while at < stop:
                 code, width = code_point(data, at)
@@ -124,15 +108,15 @@ def _is_counter(data: Any, first: Any, stop: Any, classes: Any) -> Any:
 @njit(cache=True, nogil=True)
 def _without_phrases(data: Any, first: Any, stop: Any, out: Any, at: Any) -> Any:
     """Write a short line without `sign-in` before, `read more...` behind and `items in cart` anywhere."""
-    if _stands(data, first, first, stop, SIGN_IN):
+    if stands(data, first, first, stop, SIGN_IN):
         first += len(SIGN_IN)
         first += first < stop and data[first] == 32
-    if _stands(data, stop - len(READ_MORE), first, stop, READ_MORE):
+    if stands(data, stop - len(READ_MORE), first, stop, READ_MORE):
         stop -= len(READ_MORE)
         stop -= stop > first and data[stop - 1] == 32
     place = first
     while place < stop:
-        if data[place] | 32 == 105 and _stands(data, place, first, stop, ITEMS):
+        if data[place] | 32 == 105 and stands(data, place, first, stop, ITEMS):
             place += len(ITEMS)
             continue
         out[at] = data[place]

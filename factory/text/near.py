@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from .characters import MULTIPLE, SPACE, TABLE, UNSPACED_LETTER, characters
 from .compiled import njit
-from .segments import SEED, Texts, blend, bytes_table, class_of, code_point, stir, words_of
+from .segments import Texts, bytes_table, words_of
+from .utf8 import SEED, blend, class_of, code_point, stir
 from .words import UNSPACED_SHARE
 
 WINDOW = np.uint64(0xD1342543DE82EF95)  # multiplier of the polynomial over a window's tokens

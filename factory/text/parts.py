@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from .characters import ALPHA, TABLE, characters
 from .compiled import njit
-from .segments import Segments, Texts, class_of, code_point
+from .segments import Segments, Texts
+from .utf8 import class_of, code_point, is_member, last_code
 
 
 class Ends(NamedTuple):
@@ -82,11 +83,6 @@ def _alphabetic(data: Any, rows: Any, start: Any, end: Any, classes: Any) -> Any
     return found
 
 
-@njit(inline="always")
-def is_member(code: Any, members: Any) -> Any:
-    return code < TABLE and members[code]
-
-
 @njit(cache=True, nogil=True)
 def _all_in(data: Any, start: Any, end: Any, members: Any) -> Any:
     found = np.ones(len(start), np.bool_)
@@ -112,15 +108,6 @@ def _runs(data: Any, start: Any, end: Any, members: Any) -> Any:
             inside = member
             at += width
     return found
-
-
-@njit(inline="always")
-def last_code(data: Any, start: Any, end: Any) -> Any:
-    """The last code point of a part, -1 of an empty one."""
-    at = end - 1
-    while at > start and data[at] & 0xC0 == 0x80:
-        at -= 1
-    return code_point(data, at)[0] if at >= start else np.int64(-1)
 
 
 @njit(cache=True, nogil=True)
@@ -178,8 +165,6 @@ __all__ = [
     "alphabetic",
     "count_of",
     "ending_in",
-    "is_member",
-    "last_code",
     "marks",
     "member_table",
     "runs",

@@ -15,21 +15,8 @@ from numpy.typing import NDArray
 from .characters import ALPHA, APOSTROPHE, DECIMAL, LETTER, MARK, SPACE, TABLE, UNSPACED_LETTER, characters
 from .compiled import njit
 from .counts import ELLIPSIS, Symbols, symbols
-from .segments import (
-    ALONE,
-    BASE,
-    ELIDED,
-    MARKED,
-    OUTSIDE,
-    SEED,
-    Segments,
-    blend,
-    class_of,
-    code_point,
-    roll,
-    roll_folded,
-    stir,
-)  # fmt: skip
+from .segments import ALONE, BASE, ELIDED, MARKED, OUTSIDE, Segments
+from .utf8 import SEED, before_blanks, behind_blanks, bytes_hash, class_of, code_point, roll, roll_folded, stir
 
 if TYPE_CHECKING:
     from .column import TextColumn
@@ -187,24 +174,6 @@ def _words(data: Any, offsets: Any, classes: Any, fold: Any, expansions: Any, ki
 
 
 @njit(cache=True, nogil=True)
-def _stripped(data: Any, at: Any, behind: Any, classes: Any) -> Any:
-    """A part without the blanks at its ends, where these may be other than ASCII's."""
-    while at < behind:
-        code, width = code_point(data, at)
-        if not class_of(code, classes) & SPACE:
-            break
-        at += width
-    while behind > at:
-        begun = behind - 1
-        while data[begun] & 0xC0 == 0x80:
-            begun -= 1
-        if not class_of(code_point(data, begun)[0], classes) & SPACE:
-            break
-        behind = begun
-    return at, behind
-
-
-@njit(cache=True, nogil=True)
 def _lines(data: Any, offsets: Any, newlines: Any, plain: Any, classes: Any) -> Any:
     texts = len(offsets) - 1
     most = len(newlines) + texts
@@ -225,24 +194,14 @@ def _lines(data: Any, offsets: Any, newlines: Any, plain: Any, classes: Any) -> 
             while behind > at and data[behind - 1] < 0x80 and classes[data[behind - 1]] & SPACE:
                 behind -= 1
             if behind > at and (data[at] >= 0x80 or data[behind - 1] >= 0x80):
-                at, behind = _stripped(data, at, behind, classes)
+                at = behind_blanks(data, at, behind, classes)
+                behind = before_blanks(data, at, behind, classes)
             if behind > at:
                 size: Any = behind - at
                 if not plain[text]:
                     for byte in range(at, behind):
                         size -= (data[byte] & 0xC0) == 0x80
-                h = blend(SEED, behind - at)
-                place = at
-                while place + 8 <= behind:
-                    eight = np.uint64(0)
-                    for byte in range(8):  # the compiler makes one load of these
-                        eight |= np.uint64(data[place + byte]) << np.uint64(8 * byte)
-                    h = blend(h, eight)
-                    place += 8
-                while place < behind:
-                    h = blend(h, data[place])
-                    place += 1
-                start[found], end[found], chars[found], hashes[found] = at, behind, size, stir(h)
+                start[found], end[found], chars[found], hashes[found] = at, behind, size, bytes_hash(data, at, behind)
                 found += 1
             at = following
         rows[text + 1] = found

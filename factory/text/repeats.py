@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import njit
-from .segments import SEED, Segments, Texts, blend, stir
+from .segments import Segments, Texts
+from .utf8 import SEED, blend, stir
 
 
 class Repeats(NamedTuple):

@@ -17,16 +17,12 @@ from .characters import (
     DECIMAL,
     LETTER,
     MARK,
-    MULTIPLE,
     SPACE,
-    TABLE,
     UNSPACED_LETTER,
     characters,
 )
 from .compiled import njit
-
-SEED = np.uint64(0x9E3779B97F4A7C15)
-STIR = np.uint64(0xD6E8FEB86659FD93)
+from .utf8 import SEED, class_of, code_point, roll, roll_folded, stir
 
 
 class Texts(NamedTuple):
@@ -86,65 +82,6 @@ def lines(texts: Texts) -> Segments:
 def paragraphs(texts: Texts, found: Segments) -> Segments:
     """Runs of `lines` without a blank line between them, from the first byte of the first to the last of the last."""
     return Segments(*_paragraphs(texts.data, texts.offsets, found.rows, found.start, found.end))
-
-
-@njit(inline="always")
-def stir(x: Any) -> Any:
-    """A bijection of 64 bits under which every bit of the input moves every bit of the output (rrmxmx)."""
-    x ^= x >> np.uint64(32)
-    x *= STIR
-    x ^= x >> np.uint64(32)
-    x *= STIR
-    return x ^ (x >> np.uint64(32))
-
-
-@njit(inline="always")
-def blend(h: Any, value: Any) -> Any:
-    """A running hash with one more value in it; `stir` the last one."""
-    h = (h ^ np.uint64(value)) * SEED
-    return h ^ (h >> np.uint64(29))
-
-
-@njit(inline="always")
-def roll(h: Any, code: Any) -> Any:
-    """A running hash of characters, cheaper than `blend`: a polynomial, for values far below 64 bits."""
-    return h * SEED + np.uint64(code)
-
-
-@njit(inline="always")
-def code_point(data: Any, at: Any) -> Any:
-    """(code point, bytes) of the character that begins at `at`; Arrow has checked that it is whole."""
-    first = np.int64(data[at])
-    if first < 0x80:
-        return first, 1
-    if first < 0xE0:
-        return ((first & 31) << 6) | (np.int64(data[at + 1]) & 63), 2
-    if first < 0xF0:
-        return ((first & 15) << 12) | ((np.int64(data[at + 1]) & 63) << 6) | (np.int64(data[at + 2]) & 63), 3
-    high = ((first & 7) << 18) | ((np.int64(data[at + 1]) & 63) << 12)
-    return high | ((np.int64(data[at + 2]) & 63) << 6) | (np.int64(data[at + 3]) & 63), 4
-
-
-@njit(inline="always")
-def class_of(code: Any, classes: Any) -> Any:
-    if code < TABLE:
-        return np.int64(classes[code])
-    return np.int64(UNSPACED_LETTER) if code < 0x40000 else np.int64(0)
-
-
-@njit(inline="always")
-def roll_folded(h: Any, code: Any, fold: Any, expansions: Any) -> Any:
-    """A running hash with a character in it, in the code points it folds to."""
-    if code >= TABLE:
-        return roll(h, code)
-    folded = np.int64(fold[code])
-    if folded < MULTIPLE:
-        return roll(h, folded)
-    row = folded & (MULTIPLE - 1)
-    for at in range(3):
-        if expansions[row, at]:
-            h = roll(h, expansions[row, at])
-    return h
 
 
 WORDLIKE = LETTER | UNSPACED_LETTER | MARK

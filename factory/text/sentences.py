@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .characters import ALPHA, SPACE, UPPER
+from .characters import ALPHA, UPPER
 from .compiled import njit
-from .parts import is_member
-from .segments import class_of, code_point
+from .utf8 import behind_blanks, class_of, code_point, is_member
 
 
 def packed(word: str) -> int:
@@ -41,11 +40,7 @@ def parts_sentences(
             break
         at += width
     begun = at
-    while at < stop:
-        code, width = code_point(data, at)
-        if not class_of(code, classes) & SPACE:
-            break
-        at += width
+    at = behind_blanks(data, at, stop, classes)
     if at >= stop:
         return False
     if wide:

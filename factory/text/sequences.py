@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from .characters import DECIMAL, PUNCTUATION, SPACE, characters
 from .compiled import njit
 from .repeats import number, table_for
-from .segments import SEED, Segments, Texts, class_of, code_point, roll, stir
+from .segments import Segments, Texts
 from .splits import folded
+from .utf8 import SEED, class_of, code_point, roll, stir
 
 
 class Again(NamedTuple):

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from .characters import APOSTROPHE, LETTER, MARK, UNSPACED_LETTER, characters
 from .compiled import njit
-from .segments import Segments, Texts, class_of, code_point
+from .segments import Segments, Texts
+from .utf8 import class_of, code_point
 
 
 class Cut(NamedTuple):

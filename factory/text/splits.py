@@ -8,7 +8,8 @@ import numpy as np
 
 from .characters import SPACE, characters
 from .compiled import njit
-from .segments import SEED, Segments, Texts, class_of, code_point, roll, roll_folded, stir
+from .segments import Segments, Texts
+from .utf8 import SEED, class_of, code_point, roll, roll_folded, stir
 
 ALL, FILLED, MARKED, STRIPPED = range(4)  # which parts count, and whether blanks at their ends do
 

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from .characters import ALPHA, DECIMAL, MARK, SPACE, TABLE, UNSPACED_LETTER, UPPER, characters
 from .compiled import njit
-from .segments import SEED, Segments, Texts, class_of, code_point, roll, stir
+from .segments import Segments, Texts
+from .utf8 import SEED, class_of, code_point, roll, stir
 
 AROUND, BEFORE, PICTURE, QUOTE, HYPHEN, JOINING, SIGN, MONEY = 1, 2, 4, 8, 16, 32, 64, 128  # what a mark may do
 QUOTES = "'\"”“`‘´’‚„»«「」『』（）〔〕【】《》〈〉⟦⟧"

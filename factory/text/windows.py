@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import njit
-from .segments import SEED, stir
+from .utf8 import SEED, stir
 
 FIRST = 0xD1342543DE82EF95  # multipliers; both are 5 modulo 8, so that their powers differ in as many bits as can be
 SECOND = 0xF1357AEA2E62A9C5

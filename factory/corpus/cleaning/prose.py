@@ -11,7 +11,8 @@ import numpy as np
 
 from factory.text.characters import ALPHA, SPACE, characters
 from factory.text.compiled import njit
-from factory.text.segments import Texts, class_of, code_point
+from factory.text.segments import Texts
+from factory.text.utf8 import class_of, code_point
 
 from .lid import Model, _predict
 

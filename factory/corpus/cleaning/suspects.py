@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from factory.text.characters import SPACE, TABLE, characters
 from factory.text.compiled import njit
-from factory.text.segments import Texts, code_point
+from factory.text.segments import Texts
+from factory.text.utf8 import code_point
 
 COMPATIBLE = 0x2F800, 0x2FA1F  # ideographs beyond the table that a normal form replaces
 
