@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory import Drop
-from factory.corpus.sources.html import extract_html, extracted
+from factory.corpus.sources.html import extract_html, extracted, main_text
 
 ENGINES = ("trafilatura", "resiliparse")
 SENTENCE = "A sentence of the main text, long enough to be taken for one by any rule. "
@@ -61,3 +61,11 @@ def test_any_text_can_be_looked_at(page: str, engine: Any) -> None:
         return
     assert text.strip()
     assert title == title.strip()
+
+
+@pytest.mark.parametrize("name", ["undefined", "utf-16", "hex", "no-such-thing"])
+def test_a_page_that_declares_what_it_cannot_be_in_is_dropped(name: str) -> None:
+    page = f"<meta charset={name}><p>{SENTENCE}".encode() + b"\xff"
+    with pytest.raises(Drop) as caught:
+        main_text(page + b" " * (len(page) % 2))  # whole characters, were it utf-16
+    assert caught.value.reason == "broken utf-8"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Literal, cast
 
@@ -99,6 +100,9 @@ def _decode(data: bytes) -> str:
         if fault.reason != "broken utf-8" or declared is None:
             raise
         try:
-            return data.decode(declared[1].decode())
-        except (LookupError, UnicodeDecodeError):
+            encoding = codecs.lookup(declared[1].decode()).name
+            if encoding.startswith(("utf-16", "utf-32")):  # in these the declaration could not have been read
+                raise fault
+            return data.decode(encoding)
+        except (LookupError, UnicodeError):
             raise fault from None
