@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 
 from factory import Context, Dataset, InputError, Unpaired, assistant, user
 from factory.corpus.dedup.duplicates import dedup_exact
-from factory.corpus.dedup.minhash import dedup_minhash
+from factory.corpus.dedup.minhash import _number, dedup_minhash
 from factory.corpus.dedup.minhash_index import minhash_index
 from factory.corpus.mixing.draw import subsample, take
 from factory.text.words import shingles
@@ -133,6 +134,25 @@ def test_the_longest_the_newest_or_the_best_stays(store: Callable[..., Dataset[A
         assert len(drops) == 3
     with pytest.raises(InputError, match="keep: best needs `by`"):
         dedup_minhash.function(store(rows), ctx=ctx, keep="best")
+
+
+def test_a_date_without_a_zone_means_the_same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    dates = ["2024-05-01T12:00:00", "2024-05-01T13:00:00+00:00", "0001-01-01", 10**400, "soon", None]
+    found = []
+    for zone in ("UTC", "America/New_York", "Asia/Tokyo"):
+        with monkeypatch.context() as patch:
+            patch.setenv("TZ", zone)
+            time.tzset()
+            found.append([_number({"date": date}, "date") for date in dates])
+    time.tzset()
+    assert found[0][1] - found[0][0] == 3600
+    assert found[0][3:] == [float("-inf")] * 3
+    assert found[1:] == found[:1] * 2
+
+
+def test_an_index_of_nothing_finds_nothing(documents: Documents, ctx: Context) -> None:
+    index = replace(minhash_index.function(Dataset([]), ctx=ctx), uri="none")
+    assert dedup_minhash.function(documents([essay(1), essay(2)]), ctx=ctx, index=index) == {}
 
 
 def test_one_corpus_is_deduplicated_against_another(documents: Documents, ctx: Context) -> None:

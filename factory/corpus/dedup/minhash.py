@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -157,14 +157,19 @@ def _columns(shard: Shard, with_meta: bool) -> Iterator[tuple[Any, list[dict[str
 
 
 def _number(meta: dict[str, Any], field: str) -> float:
-    """A field of meta as a number; a date in seconds; -inf where there is none."""
+    """A field of meta as a number; a date in seconds, in UTC when it names no zone; -inf where there is none."""
     value: Any = meta.get(field)
-    for read in (float, lambda text: datetime.fromisoformat(text).timestamp()):
+    for read in (float, _seconds):
         try:
             return float(read(value))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
     return float("-inf")
+
+
+def _seconds(date: str) -> float:
+    found = datetime.fromisoformat(date)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def load_part(part: Any) -> Part:

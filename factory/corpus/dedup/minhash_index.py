@@ -39,8 +39,10 @@ def minhash_index(
     parts = [load_part(memo) for memo in ctx.memos(sign_shard, dataset.shards, ngram, bands, width, None)]
     ctx.output.mkdir(parents=True, exist_ok=True)
     starts = np.cumsum([0, *(part["records"] for part in parts)])
-    keys = np.concatenate([part["keys"] for part in parts])
-    owners = np.concatenate([part["owners"] + np.uint32(at) for part, at in zip(parts, starts, strict=False)])
+    keys = np.concatenate([np.zeros(0, np.uint64), *(part["keys"] for part in parts)])
+    owners = np.concatenate(
+        [np.zeros(0, np.uint32), *(part["owners"] + np.uint32(at) for part, at in zip(parts, starts, strict=False))]
+    )
     order = np.argsort(keys, kind="stable")
     ends = np.cumsum([0, *(len(part["shingles"]) for part in parts)])
     rows = [part["rows"][1:] + at for part, at in zip(parts, ends, strict=False)]
