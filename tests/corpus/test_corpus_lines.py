@@ -77,7 +77,7 @@ def test_own_phrases(tmp_path: Path) -> None:
     own.write_text("Only today, a limited offer for you\n")
     os.utime(own, (1, 1))
     assert cleaned(page, phrases=own, built_in=False) == f"{PROSE}\nBUY NOW!\nRead more"
-    for content, said in ((b"# nothing\n", "has no phrase"), (b"\xff\xfe\xff", "not UTF-8")):
+    for content, said in ((b"# nothing\n", "has no entry"), (b"\xff\xfe\xff", "not UTF-8")):
         own.write_bytes(content)
         with pytest.raises(InputError, match=said):
             cleaned(page, phrases=own)

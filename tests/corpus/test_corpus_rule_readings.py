@@ -271,8 +271,17 @@ def test_word_lists_are_read_and_counted(tmp_path: Path) -> None:
     assert dropped(data_juicer, PROSE, flagged_words=listed, max_flagged=0.01) == "too many flagged words"
     assert dropped(data_juicer, PROSE, stop_words=listed) == "too few stop words"
     (tmp_path / "empty.txt").write_text("# nothing\n")
-    with pytest.raises(InputError, match="has none"):
-        dropped(bad_words, PROSE, words=tmp_path / "empty.txt")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
+    for name, said in (("empty", "has no entry"), ("latin", "is not UTF-8"), ("missing", "cannot be read: No such")):
+        with pytest.raises(InputError, match=f"the list {name}.txt {said}"):
+            dropped(bad_words, PROSE, words=tmp_path / f"{name}.txt")
+
+
+def test_a_word_list_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    listed = tmp_path / "words.txt"
+    listed.write_text("# flood\nmud\n", encoding="utf-8-sig")
+    assert dropped(bad_words, "A flood came.", words=listed) is None
+    assert dropped(bad_words, "The mud stayed.", words=listed) == "bad words"
 
 
 def test_fineweb2_knows_its_languages() -> None:

@@ -29,7 +29,7 @@ def verdict(url: Any, **options: Any) -> str:
 def lists(tmp_path: Path) -> dict[str, Path]:
     given = {
         "domains": "# bad ones\nbad.org\n*.worse.com\nhttps://münchen.de/\n\n",
-        "urls": "http://www.site.net/page/\n",
+        "urls": "http://www.site.net/page/\nport.net:8080/page\n",
         "subwords": "Casi-no\n",
         "words": "poker\n",
         "soft_words": "bet\nbonus\nfree\n",
@@ -49,6 +49,10 @@ def lists(tmp_path: Path) -> dict[str, Path]:
         ("http://münchen.de/a", "domain: xn--mnchen-3ya.de"),
         ("http://notbad.org/", "kept"),
         ("http://bad.org.com/", "kept"),
+        ("bad.org/go?to=http://x.com", "domain: bad.org"),
+        ("bad.org/a//b", "domain: bad.org"),
+        ("http://port.net:8080/page", "url: http://port.net:8080/page"),
+        ("other.net:8080/page", "kept"),
         ("http://x.com/bad.org", "kept"),
         ("https://site.net/page#top", "url: https://site.net/page#top"),
         ("https://site.net/page/2", "kept"),

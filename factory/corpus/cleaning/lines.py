@@ -7,6 +7,7 @@ what web pages of these languages carry.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, NamedTuple, cast
@@ -14,7 +15,9 @@ from typing import Annotated, NamedTuple, cast
 from pydantic import Field
 
 import factory
-from factory import Drop, InputError, Text
+from factory import Drop, Text
+
+from ..lists import read_list
 
 # A line that is one of these, but for case, bullets and arrows around it. A single word counts only where it does not
 # begin with a small letter, or the last line of a wrapped paragraph, `search`, would go.
@@ -163,7 +166,9 @@ def drop_boilerplate_lines(
     text = record["text"]
     known = built_in_phrases() if built_in else Phrases(frozenset(), {}, 0)
     if phrases is not None:
-        known = _together(known, own_phrases(phrases, *_stamp(phrases)))
+        own = read_list(phrases, own_phrases)
+        assert own is not None  # read_list has refused it
+        known = _together(known, own)
     folded = text.casefold()
     notices = [phrase for anchor, held in known.notices.items() if anchor in folded for phrase in held]
     rights = built_in and ("©" in folded or "copyright" in folded or "(c)" in folded)
@@ -231,28 +236,13 @@ def _folded(phrase: str) -> str:
     return phrase.casefold().strip(EDGES).rstrip(ENDS)
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise InputError(f"the list {path.name} cannot be read: {error.strerror}") from None
-    return stat.st_mtime_ns, stat.st_size
-
-
-@lru_cache(maxsize=16)
-def own_phrases(path: Path, changed: int, size: int) -> Phrases:
-    """A user's list, read once a process. Raises InputError when it is not UTF-8, or has no phrase."""
-    try:
-        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
-    except UnicodeDecodeError:
-        raise InputError(f"the list {path.name} is not UTF-8") from None
-    given = [line for line in lines if line and not line.startswith("#")]
+def own_phrases(given: Sequence[str]) -> Phrases | None:
+    """The phrases of a user's list; None when there is none in it."""
     marked = [line for line in given if len(line) > 2 and line.startswith("*") and line.endswith("*")]
     whole = frozenset(filter(None, (_folded(line) for line in given if line not in marked)))
     inner = [line[1:-1].strip().casefold() for line in marked]
-    if not whole and not inner:
-        raise InputError(f"the list {path.name} has no phrase")
-    return Phrases(whole, {phrase: (phrase,) for phrase in inner if phrase}, _longest(whole))
+    notices: dict[str, tuple[str, ...]] = {phrase: (phrase,) for phrase in inner if phrase}
+    return Phrases(whole, notices, _longest(whole)) if whole or notices else None
 
 
 @lru_cache(maxsize=16)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
@@ -13,8 +13,10 @@ from pydantic import Field
 import factory
 from factory import Drop, InputError, Record
 
+from ..lists import read_list
+
 NO_WORD = re.compile(r"[\W_]+")
-SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+SCHEME = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
 
 
 @factory.step
@@ -53,20 +55,20 @@ def filter_urls(
         if missing == "drop":
             raise Drop("no url", field=field)
         return True
-    if domains and (found := forbidden_host(host_of(address), entries(domains, "domain"))):
+    if domains and (found := forbidden_host(host_of(address), read_list(domains, _hosts))):
         raise Drop("domain", domain=found)
-    if urls and bare(address) in entries(urls, "url"):
+    if urls and bare(address) in read_list(urls, _addresses):
         raise Drop("url", url=address)
     if not (subwords or words or soft_words):
         return True
     tokens = [token for token in NO_WORD.split(unquote(address).lower()) if token]
     if subwords:
         whole = "".join(tokens)
-        if hit := next((word for word in sorted(entries(subwords, "word")) if word in whole), None):
+        if hit := next((word for word in sorted(read_list(subwords, _words)) if word in whole), None):
             raise Drop("word in url", word=hit)
-    if words and (hits := entries(words, "word").intersection(tokens)):
+    if words and (hits := read_list(words, _words).intersection(tokens)):
         raise Drop("word in url", word=min(hits))
-    if soft_words and len(hits := entries(soft_words, "word").intersection(tokens)) >= soft_limit:
+    if soft_words and len(hits := read_list(soft_words, _words).intersection(tokens)) >= soft_limit:
         raise Drop("soft words in url", words=sorted(hits))
     return True
 
@@ -74,7 +76,7 @@ def filter_urls(
 def host_of(address: str) -> str:
     """The host of an address in ASCII (IDNA), lower case, without user, port and final dot; "" when there is none."""
     text = address.strip()
-    if "//" not in text:
+    if not SCHEME.match(text):
         text = "//" + text
     try:
         host = (urlsplit(text).hostname or "").rstrip(".")
@@ -92,31 +94,19 @@ def forbidden_host(host: str, forbidden: frozenset[str]) -> str:
 
 def bare(address: str) -> str:
     """An address as whole addresses are compared."""
-    text = SCHEME.sub("", address.strip().lower().partition("#")[0]).removeprefix("//").removeprefix("www.")
-    return text.rstrip("/")
+    text = address.strip().lower().partition("#")[0]
+    if scheme := SCHEME.match(text):
+        text = text[scheme.end() :]
+    return text.removeprefix("www.").rstrip("/")
 
 
-def entries(path: Path, kind: Literal["domain", "url", "word"]) -> frozenset[str]:
-    """The entries of a list as they are compared. Raises InputError when it cannot be read or has none."""
-    try:
-        stat = path.stat()
-        return _entries(path, kind, stat.st_mtime_ns, stat.st_size)
-    except OSError as error:
-        raise InputError(f"the list {path.name} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"the list {path.name} is not UTF-8") from None
+def _hosts(entries: Sequence[str]) -> frozenset[str]:
+    return frozenset(filter(None, (host_of(line.removeprefix("*.").lstrip(".")) for line in entries)))
 
 
-@lru_cache(maxsize=64)
-def _entries(path: Path, kind: str, changed: int, size: int) -> frozenset[str]:
-    lines = (line.strip() for line in path.read_text("utf-8-sig").splitlines())
-    given = [line for line in lines if line and not line.startswith("#")]
-    forms = {"domain": lambda line: host_of(line.removeprefix("*.").lstrip(".")), "url": bare, "word": _squeezed}
-    found = frozenset(form for line in given if (form := forms[kind](line)))
-    if not found:
-        raise InputError(f"the list {path.name} has no entry")
-    return found
+def _addresses(entries: Sequence[str]) -> frozenset[str]:
+    return frozenset(filter(None, map(bare, entries)))
 
 
-def _squeezed(word: str) -> str:
-    return NO_WORD.sub("", word.lower())
+def _words(entries: Sequence[str]) -> frozenset[str]:
+    return frozenset(filter(None, (NO_WORD.sub("", line.lower()) for line in entries)))

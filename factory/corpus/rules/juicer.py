@@ -14,8 +14,9 @@ from pydantic import Field
 import factory
 from factory import Batch, Text
 
+from ..lists import read_list
 from .limits import Limit, Numbers, drop_outside, share
-from .word_lists import read_list
+from .word_lists import ordered
 
 if TYPE_CHECKING:
     from factory.text.column import TextColumn
@@ -68,8 +69,8 @@ def data_juicer(
       data_juicer  What blanks part, without special characters at both ends, if anything is left. Chinese texts have
                    few words, and are dropped.
     """
-    flagged = list(read_list(flagged_words)) if flagged_words else []
-    stops = list(read_list(stop_words)) if stop_words else []
+    flagged = read_list(flagged_words, ordered) if flagged_words else []
+    stops = read_list(stop_words, ordered) if stop_words else []
     numbers = {
         **batch.measure(shape, char_window=char_window),
         **batch.measure(wording, reading=reading, word_window=word_window, flagged=flagged, stop_words=stops),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 import factory
-from factory import Batch, InputError, Text
+from factory import Batch, Text
 
+from ..lists import read_list
 from .limits import Limit, Numbers, drop_outside, share
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def bad_words(
     max_count  how many may stand in a text; null for any number
     max_share  how many for each Unicode word of the text (a character in Chinese); null for any share
     """
-    numbers = batch.measure(listed, phrases=list(read_list(words)))
+    numbers = batch.measure(listed, phrases=read_list(words, ordered))
     return drop_outside(
         batch,
         numbers,
@@ -44,18 +45,9 @@ def bad_words(
     )
 
 
-@lru_cache(maxsize=8)
-def _read(path: Path, changed: float) -> tuple[str, ...]:
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return tuple(sorted({line for line in lines if line and not line.startswith("#")}))
-
-
-def read_list(path: Path) -> tuple[str, ...]:
-    """The words of a list, sorted. Raises InputError when there are none."""
-    found = _read(path, path.stat().st_mtime)
-    if not found:
-        raise InputError(f"{path}: a list of words, one a line, has none")
-    return found
+def ordered(entries: Sequence[str]) -> list[str]:
+    """The words of a list, each once."""
+    return sorted(set(entries))
 
 
 def listed(texts: TextColumn, phrases: list[str]) -> Numbers:
