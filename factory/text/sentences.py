@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .characters import ALPHA, UPPER
+from .characters import ALPHA, SPACE, UPPER
 from .compiled import njit
-from .utf8 import behind_blanks, class_of, code_point, is_member
+from .utf8 import class_of, code_point, is_member
 
 
 def packed(word: str) -> int:
@@ -40,7 +40,11 @@ def parts_sentences(
             break
         at += width
     begun = at
-    at = behind_blanks(data, at, stop, classes)
+    while at < stop:  # `behind_blanks`, which made C4's pass 3 % slower here
+        code, width = code_point(data, at)
+        if not class_of(code, classes) & SPACE:
+            break
+        at += width
     if at >= stop:
         return False
     if wide:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .characters import SPACE, characters
 from .compiled import njit
-from .segments import Segments, Texts
+from .segments import Segments, Texts, room
 from .utf8 import SEED, class_of, code_point, roll, roll_folded, stir
 
 ALL, FILLED, MARKED, STRIPPED = range(4)  # which parts count, and whether blanks at their ends do
@@ -72,9 +72,7 @@ def _split(data: Any, offsets: Any, classes: Any, breaks: int, greedy: bool, kee
     most = texts
     for byte in data[offsets[0] : offsets[-1]]:
         most += byte == 10
-    start, end = np.empty(most, np.int64), np.empty(most, np.int64)
-    chars, hashes = np.empty(most, np.int32), np.empty(most, np.uint64)
-    rows = np.zeros(texts + 1, np.int64)
+    rows, start, end, chars, hashes = room(texts, most)
     found = 0
     for text in range(texts):
         at, stop = offsets[text], offsets[text + 1]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .characters import ALPHA, DECIMAL, MARK, SPACE, TABLE, UNSPACED_LETTER, UPPER, characters
 from .compiled import njit
-from .segments import Segments, Texts
+from .segments import Segments, Texts, room
 from .utf8 import SEED, class_of, code_point, roll, stir
 
 AROUND, BEFORE, PICTURE, QUOTE, HYPHEN, JOINING, SIGN, MONEY = 1, 2, 4, 8, 16, 32, 64, 128  # what a mark may do
@@ -224,10 +224,8 @@ def _take_apart(data: Any, first: Any, stop: Any, classes: Any, marks: Any, ends
 def _tokens(data: Any, offsets: Any, classes: Any, marks: Any) -> Any:
     texts = len(offsets) - 1
     most = offsets[-1] - offsets[0]
-    start, end = np.empty(most, np.int64), np.empty(most, np.int64)
-    chars, hashes = np.empty(most, np.int32), np.empty(most, np.uint64)
+    rows, start, end, chars, hashes = room(texts, most)
     ends, tails = np.empty(most, np.int64), np.empty(most, np.int64)
-    rows = np.zeros(texts + 1, np.int64)
     found = 0
     for text in range(texts):
         at, stop = offsets[text], offsets[text + 1]

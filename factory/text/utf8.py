@@ -1,4 +1,4 @@
-"""What kernels read of UTF-8, character by character, and how they hash it. All is inlined where it is used."""
+"""What kernels read of UTF-8, character by character, and how they hash it."""
 
 from __future__ import annotations
 
