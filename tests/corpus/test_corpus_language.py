@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from factory import Drop
-from factory.corpus.cleaning.language import CODES, MEANT, _model, identify, language, language_paragraphs
-from factory.corpus.cleaning.lid import load, predict
+from factory.corpus.cleaning.language import CODES, MEANT, language, language_paragraphs
+from factory.text.languages import identify, lid_model
+from factory.text.lid import load, predict
 
 ENGLISH = "The river runs through the valley and has shaped the land for thousands of years, as people there know."
 GERMAN = "Der Fluss fließt durch das Tal und hat das Land seit Tausenden von Jahren geformt, wie die Leute wissen."
@@ -34,7 +35,7 @@ def oracle() -> Any:
 
 
 def test_the_codes_are_those_of_the_model(oracle: Any) -> None:
-    assert {label.removeprefix("__label__") for label in oracle.get_labels()} == CODES == set(_model().labels)
+    assert {label.removeprefix("__label__") for label in oracle.get_labels()} == CODES == set(lid_model().labels)
     assert set(MEANT.values()) <= CODES
     assert not CODES & set(MEANT)
 
@@ -64,14 +65,14 @@ def test_the_kernel_says_what_fasttext_says(oracle: Any) -> None:
     words = f"{ENGLISH} {GERMAN} {others}".split(" ")
     for _ in range(1000):
         line = draw.choice([" ", "\t"]).join(draw.choices(words, k=draw.randint(0, 12)))
-        code, score = predict(_model(), line)
+        code, score = predict(lid_model(), line)
         assert (code, pytest.approx(score, abs=1e-5)) == said(oracle, line), line
     assert identify(GERMAN) == ("de", round(min(1, said(oracle, GERMAN)[1]), 2))
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), max_size=40))
 def test_the_kernel_says_what_fasttext_says_of_any_line(oracle: Any, line: str) -> None:
-    code, score = predict(_model(), line)
+    code, score = predict(lid_model(), line)
     expected = said(oracle, line)
     assert score == pytest.approx(expected[1], abs=1e-5)
     assert code == expected[0] or score < 0.2  # of two equally likely ones either may come first

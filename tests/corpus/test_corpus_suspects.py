@@ -14,7 +14,7 @@ from factory.corpus.cleaning import suspects
 from factory.corpus.cleaning.fix_encoding import CLASSES, SUSPECT, fixed
 from factory.corpus.cleaning.normalize import REMOVED, normalized
 from factory.corpus.cleaning.pii import masked
-from factory.corpus.cleaning.prose import LINE_LETTERS, LOOKED_AT, prose
+from factory.text.prose import LINE_LETTERS, LOOKED_AT, prose
 from factory.text.segments import Texts, buffers
 
 compiled = settings(deadline=None, max_examples=300)

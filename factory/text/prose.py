@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from factory.text.characters import ALPHA, SPACE, characters
-from factory.text.compiled import njit
-from factory.text.segments import Texts
-from factory.text.utf8 import class_of, code_point
-
+from .characters import ALPHA, SPACE, characters
+from .compiled import njit
 from .lid import Model, _predict
+from .segments import Texts
+from .utf8 import class_of, code_point
 
 LOOKED_AT = 20  # characters, for each that is wanted
 LINE_LETTERS = 0.7  # the share of letters and blanks in a line of prose

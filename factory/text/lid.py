@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from factory.text.compiled import njit
+from .compiled import njit
 
 MAGIC = 793712314
 NONE = 0xFFFF  # a bucket whose n-gram was pruned
