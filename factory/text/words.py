@@ -59,6 +59,25 @@ def words(text: str) -> list[str]:
     return _WORDS.findall(text.casefold().replace("’", "'"))
 
 
+# ROUGE's words are runs of a-z and 0-9, and all else parts them. Letters of Latin with marks, and what no script owns
+# (superscripts, symbols), part them here too; letters of other scripts are words as above, and so are full-width forms.
+_OTHERS = (
+    rf"[^\W_\u0000-\u036f\u1d00-\u1dbf\u1e00-\u1eff\u2000-\u2bff\u2c60-\u2c7f\ua722-\ua7ff\uab30-\uab6f"
+    rf"\ufb00-\ufb06\U00010780-\U000107bf\U0001d400-\U0001d7ff\U0001df00-\U0001dfff{UNSPACED}]"
+)
+_ROUGE_ASCII = re.compile("[a-z0-9]+")
+_ROUGE = re.compile(rf"[a-z0-9]+|{_OTHERS}++(?:[{MARKS}]++{_OTHERS}*+)*+|[{UNSPACED}][{MARKS}]*+")
+
+
+def rouge_words(text: str) -> list[str]:
+    """The tokens that ROUGE is computed from: for text in Latin script alone those of rouge_score, without stemming.
+
+    These are runs of a-z and 0-9 in lower case, so that "don't" is two and "naïve" is "na", "ve". Where other scripts
+    are in a text, their letters are tokens as those of `words` are; rouge_score deletes them.
+    """
+    return (_ROUGE_ASCII if text.isascii() else _ROUGE).findall(text.lower())
+
+
 def is_unspaced(text: str) -> bool:
     """Whether more than a fifth of the characters, whitespace aside, are of a script written without spaces."""
     if text.isascii():

@@ -3,9 +3,11 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.tokenize import tokenize
 
 from factory.text.overlap import RougeIndex, rouge_l, support
-from factory.text.words import words
+from factory.text.words import rouge_words, words
 
 
 def longest_common(a, b):
@@ -18,7 +20,9 @@ def longest_common(a, b):
 
 
 def by_definition(a, b):
-    return 2 * longest_common(a, b) / (len(a) + len(b)) if a or b else 0.0
+    common = longest_common(a, b)
+    precision, recall = (common / len(b), common / len(a)) if common else (0.0, 0.0)
+    return 2 * precision * recall / (precision + recall) if common else 0.0
 
 
 tokens = st.lists(st.sampled_from("abcdef"), max_size=12)
@@ -34,7 +38,7 @@ def test_rouge_l_sees_every_script():
     assert rouge_l(words("Write a poem."), words("write a POEM")) == 1.0
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)  # kernels are compiled in the first example
 @given(
     st.lists(tokens, max_size=25),
     st.one_of(st.sampled_from([0.0, 0.5, 0.6, 2 / 3, 0.7, 0.75, 0.8, 1.0]), st.floats(0, 1)),
@@ -50,6 +54,60 @@ def test_the_index_decides_as_comparing_with_all(sequences, threshold):
         known.append(sequence)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.sampled_from("abc"), min_size=50, max_size=200), max_size=6), st.floats(0.3, 1))
+def test_long_sequences_too(sequences, threshold):
+    index = RougeIndex()
+    for key, sequence in enumerate(sequences):
+        scores = [rouge_l(sequence, other) for other in sequences[:key]]
+        best = max(scores, default=0.0)
+        assert index.nearest(sequence, threshold) == ((scores.index(best), best) if best > threshold else None)
+        index.add(key, sequence)
+
+
+LATIN = st.text(st.sampled_from("aBz09_-'’.,/ \n\téÉßİKﬁø²½e\u0301µª→“"), max_size=40)
+
+
+@given(LATIN)
+def test_tokens_of_latin_text_are_those_of_rouge_score(text):
+    assert rouge_words(text) == tokenize(text, None)
+
+
+@given(LATIN, LATIN)
+def test_scores_of_latin_text_are_those_of_rouge_score_to_the_last_bit(first, second):
+    expected = RougeScorer(["rougeL"]).score(first, second)["rougeL"].fmeasure
+    assert rouge_l(rouge_words(second), rouge_words(first)) == expected
+
+
+def test_the_last_bit_decides_at_a_threshold_as_it_does_in_rouge_score():
+    scorer, seen = RougeScorer(["rougeL"]), set()
+    for m, n, common in ((9, 11, 7), (8, 12, 7), (20, 20, 14), (13, 7, 7), (19, 21, 14), (15, 25, 14)):
+        first = " ".join(f"w{at}" for at in range(m))
+        second = " ".join(f"w{at}" if at < common else f"v{at}" for at in range(n))
+        expected = scorer.score(first, second)["rougeL"].fmeasure
+        index = RougeIndex()
+        index.add("x", rouge_words(first))
+        assert index.nearest(rouge_words(second), 0.7) == (("x", expected) if expected > 0.7 else None)
+        seen.add(expected > 0.7)
+    assert seen == {True, False}  # all are .7 on paper
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("don't stop_it 3.14", ["don", "t", "stop", "it", "3", "14"]),
+        ("Größe naïve", ["gr", "e", "na", "ve"]),
+        ("用Python排序", ["用", "python", "排", "序"]),
+        ("第２章", ["第", "２", "章"]),
+        ("Напиши стих о x²", ["напиши", "стих", "о", "x"]),
+        ("हिन्दी में", ["हिन्दी", "में"]),
+    ],
+)
+def test_tokens_of_other_scripts_are_words_and_characters(text, tokens):
+    assert rouge_words(text) == tokens
+
+
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 40), min_size=5, max_size=30), min_size=2, max_size=20), st.randoms())
 def test_near_copies_are_found(sequences, random):
     index = RougeIndex()
