@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .engine.batch import Batch
+    from .engine.budget import Budget
     from .engine.build import Result, build
     from .engine.context import Context
     from .engine.dataset import Dataset, Shard
@@ -43,6 +44,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Answer",
     "Batch",
+    "Budget",
     "Candidates",
     "CausalLM",
     "Choice",
@@ -97,6 +99,7 @@ __all__ = [
 # Names are loaded when they are first used: `factory --help` needs none of Arrow, pydantic and numpy behind them.
 _HOMES = {
     "engine.batch": "Batch",
+    "engine.budget": "Budget",
     "engine.build": "Result build",
     "engine.context": "Context",
     "engine.dataset": "Dataset Shard",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from .budget import Budget
 from .memo import Memo
 from .model import Answer, Model, Request
 from .records import digest
@@ -17,7 +18,9 @@ class Runtime(Protocol):
     """The engine's side of a context; `work.py` and `process.py` provide it."""
 
     def memos(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> list[Memo]: ...
-    def ask(self, model: Model, requests: Iterable[Request], ahead: int | None) -> Iterator[Answer]: ...
+    def ask(
+        self, model: Model, requests: Iterable[Request], ahead: int | None, budget: Budget | None
+    ) -> Iterator[Answer]: ...
     def drop(self, record: Any, reason: str, details: dict[str, Any]) -> None: ...
     def log(self, step: int, metrics: dict[str, float]) -> None: ...
     def report(self, title: str, body: str) -> None: ...
@@ -45,13 +48,16 @@ class Context:
         """A generator seeded by the recipe's seed, the step's name and `key` (a record id, a draw number)."""
         return random.Random(digest([self.seed, self.step, *key], 16))
 
-    def ask(self, model: Model, requests: Iterable[Request], ahead: int | None = None) -> Iterator[Answer]:
+    def ask(
+        self, model: Model, requests: Iterable[Request], ahead: int | None = None, budget: Budget | None = None
+    ) -> Iterator[Answer]:
         """Answers in the order of the requests, each from the response cache if it was ever given.
 
         `requests` is advanced lazily, as far ahead as keeps the model busy. With `ahead`, request k is drawn only
         when the answers up to k - ahead have been consumed, so a step that feeds answers back stays reproducible.
+        Requests beyond the `budget` are not sent: their answers are failed, and `over_budget`.
         """
-        return self.runtime.ask(model, requests, ahead)
+        return self.runtime.ask(model, requests, ahead, budget)
 
     def map(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> Iterator[Any]:
         """function(item, *args) for every item, in parallel, results in order.

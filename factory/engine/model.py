@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from .records import Message, digest
 
+BUDGET = "budget used up"  # the error of a request that was not sent
+
 
 @dataclass(frozen=True)
 class Request:
@@ -25,17 +27,23 @@ class Request:
     top_p: float = 1.0
     max_tokens: int = 512
     stop: tuple[str, ...] = ()
+    schema: dict[str, Any] | None = None  # JSON Schema of the answer, which is then read into `Answer.data`
     about: Any = field(default=None, compare=False)  # the caller's own note, handed back with the answer
 
     def key(self, model: Model) -> str:
         """The response cache's key: 32 hex digits."""
         said = {name: value for name, value in vars(self).items() if name != "about"}
+        if self.schema is None:  # keys of answers that were stored before there were schemas
+            del said["schema"]
         return digest([model.identity, said], 16)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. `finish` is stop, length (cut by max_tokens) or failed (then `error` says why)."""
+    """What came back. `finish` is stop, length (cut by max_tokens) or failed (then `error` says why).
+
+    `data` is the JSON value of an answer whose request has a schema, checked against it.
+    """
 
     text: str = ""
     finish: str = "stop"
@@ -43,14 +51,20 @@ class Answer:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     request: Request | None = field(default=None, compare=False, repr=False)
+    data: Any = field(default=None, compare=False, repr=False)
 
     @property
     def ok(self) -> bool:
         return self.finish != "failed"
 
+    @property
+    def over_budget(self) -> bool:
+        """Whether the request was not sent because the step's budget is used up."""
+        return self.finish == "failed" and self.error == BUDGET
+
     def stored(self) -> dict[str, Any]:
         """What the response cache keeps."""
-        return {key: value for key, value in vars(self).items() if key != "request"}
+        return {key: value for key, value in vars(self).items() if key not in ("request", "data")}
 
 
 class Session(Protocol):
@@ -74,6 +88,7 @@ class Model:
     uri: str  # as the recipe names it, or the folder of a model that was built
     identity: str = ""  # what its answers depend on: base URL and name, revision, or fingerprint; never a secret
     path: Path | None = None  # the folder in Hugging Face form, for models on disk
+    prices: tuple[float, float] | None = None  # USD a million tokens, in and out; None where they are not known
 
     def open(self, threads: int = 2) -> Session:
         """Ready the model for questions; `threads` is the recipe's, for models in this process."""

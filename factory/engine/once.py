@@ -17,6 +17,7 @@ import orjson
 from ..errors import FactoryError, PluginError, StepError, said
 from ..plugins import get_step
 from .account import Account, Tally
+from .budget import Budget
 from .context import Context
 from .dataset import Dataset, Shard
 from .fingerprint import code_hash
@@ -187,11 +188,13 @@ class JobRuntime:
         write_atomic(path, packed)
         return str(path)
 
-    def ask(self, model: Model, requests: Iterable[Request], ahead: int | None) -> Iterator[Answer]:
+    def ask(
+        self, model: Model, requests: Iterable[Request], ahead: int | None, budget: Budget | None
+    ) -> Iterator[Answer]:
         if self.asking is None:
             told = lambda asked, replayed: self.tell_driver("asked", asked, replayed)  # noqa: E731
             self.asking = Asking(Responses(self.job.store.responses), self.job.threads, told)
-        return self.asking.ask(model, requests, ahead)
+        return self.asking.ask(model, requests, ahead, budget)
 
     def drop(self, record: Any, reason: str, details: dict[str, Any]) -> None:
         if record.get("id") not in self.account.inputs:  # a candidate, which may equal one that was kept

@@ -11,6 +11,7 @@ from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
 
+from .budget import Budget
 from .model import Answer, Model, Request, Session
 
 # Requests drawn from a step before it gets the first answer. One number for every model, for fresh and resumed runs:
@@ -88,7 +89,9 @@ class Asking:
             session.close()
         self.sessions.clear()
 
-    def ask(self, model: Model, requests: Iterable[Request], ahead: int | None) -> Iterator[Answer]:
+    def ask(
+        self, model: Model, requests: Iterable[Request], ahead: int | None, budget: Budget | None = None
+    ) -> Iterator[Answer]:
         """Answers in the order of the requests.
 
         Requests are grouped by position, `session.batch` to a group, and the misses of a group are asked together:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from factory import Answer, Batch, Context, Dataset, Drop, Model, Record, Request, Shard, Text, digest
+from factory import Answer, Batch, Budget, Context, Dataset, Drop, Model, Record, Request, Shard, Text, digest
 from factory.engine.memo import Memo, write_memo
 from factory.engine.project import enter_project, project_root
 from factory.engine.records import KEPT, RECORD_TYPES, columns
@@ -31,7 +31,9 @@ class Inline:
             found.append(Memo(str(path), path.stem))
         return found
 
-    def ask(self, model: Model, requests: Iterable[Request], ahead: int | None) -> Iterator[Answer]:
+    def ask(
+        self, model: Model, requests: Iterable[Request], ahead: int | None, budget: Budget | None = None
+    ) -> Iterator[Answer]:
         raise AssertionError("no step of this room asks a model")
 
     def drop(self, record: Any, reason: str, details: dict[str, Any]) -> None:

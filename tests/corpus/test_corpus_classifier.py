@@ -15,7 +15,7 @@ import pytest
 from pydantic import ValidationError
 
 import factory
-from factory import Classifier, Context, Dataset, Drop, InputError, Model, StepError, Text
+from factory import Budget, Classifier, Context, Dataset, Drop, InputError, Model, StepError, Text
 from factory.corpus.cleaning.classifier import _least_count, classifier, precision_recall, train_classifier
 from factory.plugins import pm
 
@@ -48,7 +48,9 @@ class Notebook:
     def memos(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> list[Any]:
         raise AssertionError("no step of this room maps")
 
-    def ask(self, model: Model, requests: Iterable[Any], ahead: int | None) -> Iterator[Any]:
+    def ask(
+        self, model: Model, requests: Iterable[Any], ahead: int | None, budget: Budget | None = None
+    ) -> Iterator[Any]:
         raise AssertionError("no step here asks a model")
 
     def drop(self, record: Any, reason: str, details: dict[str, Any]) -> None:

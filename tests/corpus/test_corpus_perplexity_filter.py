@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import factory
-from factory import CausalLM, Context, InputError, Model
+from factory import Budget, CausalLM, Context, InputError, Model
 from factory.corpus.cleaning import perplexity_filter
 from factory.corpus.cleaning.perplexity_filter import Score, filter_perplexity, percentile
 
@@ -33,7 +33,9 @@ class Notebook:
     def memos(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> list[Any]:
         raise AssertionError("no step of this room maps")
 
-    def ask(self, model: Model, requests: Iterable[Any], ahead: int | None) -> Iterator[Any]:
+    def ask(
+        self, model: Model, requests: Iterable[Any], ahead: int | None, budget: Budget | None = None
+    ) -> Iterator[Any]:
         raise AssertionError("the weights are asked, not the model")
 
     def drop(self, record: Any, reason: str, details: dict[str, Any]) -> None:

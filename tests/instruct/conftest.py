@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from factory import Answer, CausalLM, Context, Model, PromptCompletion, Request, assistant, digest, user
+from factory import Answer, Budget, CausalLM, Context, Model, PromptCompletion, Request, assistant, digest, user
 
 MODEL = CausalLM("fake:writer", identity="fake:writer")
 VERBS = ["Sort", "Explain", "Count", "Rewrite", "Compare", "Invent", "Name", "Check", "Draw up", "Translate"]
@@ -54,7 +54,9 @@ class Paced:
         self.dropped: list[tuple[Any, str, dict[str, Any]]] = []
         self.sections: dict[str, str] = {}
 
-    def ask(self, model: Model, requests: Iterable[Request], ahead: int | None) -> Iterator[Answer]:
+    def ask(
+        self, model: Model, requests: Iterable[Request], ahead: int | None, budget: Budget | None = None
+    ) -> Iterator[Answer]:
         pending: deque[Request] = deque()
         for request in requests:
             self.asked.append(request)

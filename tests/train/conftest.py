@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from factory import Answer, CausalLM, Context, Dataset, Model, PromptCompletion, Request, Shard, assistant, user
+from factory import Answer, Budget, CausalLM, Context, Dataset, Model, PromptCompletion, Request, Shard, assistant, user
 from factory.engine.schema import encode, schema_of, shape_record
 
 CHATML = (
@@ -42,7 +42,9 @@ class Notebook:
     def memos(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> list[Any]:
         raise AssertionError("no step of this room maps")
 
-    def ask(self, model: Model, requests: Iterable[Request], ahead: int | None) -> Iterator[Answer]:
+    def ask(
+        self, model: Model, requests: Iterable[Request], ahead: int | None, budget: Budget | None = None
+    ) -> Iterator[Answer]:
         raise AssertionError("training asks nobody")
 
     def drop(self, record: Any, reason: str, details: dict[str, Any]) -> None:
