@@ -7,6 +7,31 @@ import factory
 
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
-    from . import from_documents, novelty, self_instruct
+    from . import from_documents, novelty, novelty_by_meaning, self_instruct
+    from .gates import (
+        answer_language,
+        broken_code,
+        contaminated,
+        identity,
+        refusals,
+        repeated_text,
+        score_answers,
+        turn_length,
+        wrong_arithmetic,
+    )
 
-    return [from_documents.from_documents, novelty.novel, self_instruct.self_instruct]
+    return [
+        answer_language.answer_language,
+        broken_code.broken_code,
+        contaminated.contaminated,
+        from_documents.from_documents,
+        identity.identity_leaks,
+        novelty.novel,
+        novelty_by_meaning.novel_by_meaning,
+        refusals.refusals,
+        repeated_text.repeated_text,
+        score_answers.score_answers,
+        self_instruct.self_instruct,
+        turn_length.turn_length,
+        wrong_arithmetic.wrong_arithmetic,
+    ]

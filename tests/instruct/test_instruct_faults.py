@@ -2,7 +2,9 @@
 
 import pytest
 
-from factory.instruct.faults import fault_in_instruction, fault_in_output, refusal, repetition
+from factory.instruct.faults import fault_in_instruction, fault_in_output, is_no_input
+from factory.instruct.gates.refusals import refusal
+from factory.instruct.gates.repeated_text import repetition
 
 
 def instruction_fault(instruction, given=""):
@@ -34,6 +36,14 @@ def output_fault(output, instruction="What is it?", given="", shown=()):
         ("Sort the words below.", "", "input is missing"),
         ("Explain this function", "", "input is missing"),
         ("Write to [Your Name] about it.", "", "placeholder"),
+        ("给【你的名字】写一封信。", "", "placeholder"),
+        ("总结以下文章的主要内容。", "", "input is missing"),
+        ("总结以下文章的主要内容。", "一篇文章。", None),
+        ("把下面这两个句子翻译成英文", "", "input is missing"),
+        ("把下面的句子翻译成英文：今天很好。", "", None),
+        ("给定一个列表，写一个函数返回最大值。", "", None),
+        ("次の文章を要約してください。", "", "input is missing"),
+        ("¿Qué es un río largo?", "", None),
         ("What does items[name] return?", "", None),
         ("Is [name] a list with one element?", "", None),
         ("What is a list[str] for?", "", None),
@@ -52,7 +62,9 @@ def test_instructions(instruction, given, reason):
         ("I’m sorry, but I can’t.", "What is it?", "", "refusal"),
         ('Say "I\'m sorry" and mean it.', "How do I apologise?", "", None),
         ("抱歉，我无法回答。", "这是什么？", "", "refusal"),
+        ("今天天气怎么样呢", "今天天气怎么样？", "", "echoes its question"),
         ("The answer to it is this:", "What is it?", "", "unfinished"),
+        ("结果有这些：", "有哪些？", "", "unfinished"),
         (":", "Which character ends a def line?", "", "empty output"),
         ("Dear [Insert name here], hello.", "Write a letter.", "", "placeholder"),
         ("What is it?", "What is it?", "", "echoes its question"),
@@ -77,7 +89,7 @@ def test_a_copy_of_an_example():
 
 
 def test_refusals_are_looked_for_at_the_beginning():
-    assert refusal('"I cannot do that."') == "i cannot"
+    assert refusal('"I cannot do that."') == "i cannot do that"
     assert refusal("Well, as an AI language model I have no taste.") == "as an ai"
     assert refusal("The cat is fine. " * 30 + "I cannot") is None
     assert refusal("A person says: I cannot swim.") is None
@@ -89,3 +101,26 @@ def test_repetition():
     assert repetition("for row in rows:\n    print(row)\nfor cell in row:\n    print(cell)") == 0
     assert repetition("yes yes yes") == 0
     assert repetition("111111111") == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["none", "None.", "N/A", "n / a", "NA", "no input", "No inputs", "NoInput", "<noinput>", "<no_input>", "(none)",
+     "*None*", "[No input provided]", "No input needed", "No input required.", "no additional input is required",
+     "Not applicable", "Not needed", "There is no input for this task.", "This task does not require any input.",
+     "This instruction doesn't need input.", "Input not required", "Input: none", "empty", "blank", "nothing", "null",
+     "-", "", "无", "无输入", "<无输入>", "（无）", "没有输入", "无需输入", "不需要输入", "无需额外输入",
+     "此任务不需要任何输入。", "没有提供输入", "未提供输入", "输入为空", "不适用", "無輸入",
+     "なし", "入力なし", "없음", "keine", "нет"],
+)  # fmt: skip
+def test_ways_to_say_no_input(text):
+    assert is_no_input(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["nothing to lose", "no way out", "None of them", "a", "0", "no, thank you", "inputs = []", "empty list", "无穷大",
+     "没有人知道", "不需要翻译的句子", "nada mal", "none = 1", "北京", "输入法", "The input is 3."],
+)  # fmt: skip
+def test_inputs_that_are_some(text):
+    assert not is_no_input(text)

@@ -36,7 +36,10 @@ REFERENCES: dict[str, dict[str, Any]] = {
     "novel": {"against": [{"prompt": [{"role": "user", "content": "Name a river."}]}]},
 }
 # Steps that are not run without a model, which the kit says itself.
-NEED_A_MODEL = {"answers", "classifier", "from_documents", "perplexity", "self_instruct", "sft"}
+NEED_A_MODEL = {
+    *("answers", "classifier", "from_documents", "novel_by_meaning", "perplexity", "score_answers", "self_instruct"),
+    "sft",
+}
 LEAVE_OUT = {
     "filter_perplexity": "without `model` it reads every record with the bundled one, megabytes included",
     "mask_names": "it needs presidio and a spaCy model, which are no dependencies of the tests",

@@ -33,6 +33,7 @@ _SESSION = re.compile(r"^\s*>>>", re.MULTILINE)
 _MAGIC = re.compile(r"^(\s*)[%!](?=[\w%]).*$", re.MULTILINE)
 _PROMPTED = re.compile(r"^\s*(?:\$|[\w.@:~/-]+[$#%>])\s", re.MULTILINE)
 BASH_SECONDS = 5.0
+YAML_BRACKETS = 1000
 
 
 @factory.step
@@ -77,7 +78,7 @@ def language_of(info: str) -> str:
 
 def parse_error(code: str, language: str) -> str | None:
     """Why the code is none of its language, in a line; None when it parses."""
-    return PARSERS[language](code)
+    return PARSERS[language](code.encode("utf-8", "replace").decode())
 
 
 def _python(code: str) -> str | None:
@@ -118,8 +119,10 @@ def _yaml(code: str) -> str | None:
     """Any tags; only the syntax counts, nothing is constructed."""
     import yaml
 
+    if sum(map(code.count, "[{")) > YAML_BRACKETS:  # a parser's time grows with the square of open ones
+        return None
     try:
-        for _ in yaml.parse(code, Loader=yaml.SafeLoader):
+        for _ in yaml.parse(code, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             pass
     except (yaml.YAMLError, RecursionError) as error:
         return " ".join(str(error).split())
@@ -146,7 +149,7 @@ def _xml(code: str) -> str | None:
     fault = ""
     for form in (text, f"<fragment>{bare}</fragment>"):
         try:
-            etree.fromstring(form.encode("utf-8", "replace"), parser)
+            etree.fromstring(form.encode(), parser)
         except etree.XMLSyntaxError as error:
             fault = fault or str(error)
             if "Namespace prefix" in str(error):  # declared around the excerpt
@@ -160,6 +163,7 @@ def _sqlite(code: str) -> str | None:
     """SQLite's own parser; that a table or function is not there is no fault of the syntax."""
     import sqlite3
 
+    code = code.replace("\0", " ")
     with sqlite3.connect(":memory:") as connection:
         for statement in _statements(code):
             try:
@@ -193,7 +197,7 @@ def _bash(code: str) -> str | None:
     try:
         done = subprocess.run(
             [shell, "--noprofile", "--norc", "-n"],
-            input=code.encode("utf-8", "replace").replace(b"\0", b""),
+            input=code.encode().replace(b"\0", b""),
             capture_output=True,
             timeout=BASH_SECONDS,
             env={},

@@ -29,9 +29,9 @@ _LATEX = (
 )
 _SAME = str.maketrans(
     {
-        "＝": "=", "＋": "+", "－": "-", "−": "-", "–": "-", "·": "×", "⋅": "×", "∙": "×", "✕": "×", "＊": "*", "／": "/",
-        "（": "(", "）": ")", "％": "%", "，": ", ",
-        "。": ". ", "：": ": ", "；": "; ", "²": "^2", "³": "^3",
+        "＝": "=", "＋": "+", "－": "-", "−": "-", "–": "-", "·": "×", "⋅": "×", "∙": "×", "✕": "×", "＊": "*",
+        "／": "/", "（": "(", "）": ")", "％": "%", "，": ", ", "。": ". ", "：": ": ",
+        "；": "; ", "²": "^2", "³": "^3",
         "$": "", "€": "", "£": "", "¥": "", "￥": "", "*": "×", "\u00a0": " ", "\u202f": " ",
     }
 )  # fmt: skip
@@ -90,7 +90,7 @@ def wrong_arithmetic(record: Record) -> bool:
 
     Only what is certain counts: both sides must be numbers with + - × ÷ / ^, brackets and percent signs, whole, and
     worked out exactly in fractions. A number with decimals is right when the exact one rounds to it (2 / 3 = 0.67),
-    after a division also one without; factors with decimals may have been rounded before. Everything else is left alone:
+    after a division also one without; factors with decimals may have been rounded before. All else is left alone:
     variables, units between numbers, code, equations that stand in the prompt, and lines that speak of estimates,
     remainders, other bases or mistakes.
     """
