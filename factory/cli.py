@@ -24,6 +24,7 @@ COMMANDS = {
     "rules": ("rules", "Show how many records two settings of a rule decide differently."),
     "steps": ("listing", "List the steps a recipe can use, or explain one."),
     "plugins": ("listing", "List the plugins that are loaded and what each brings."),
+    "seeds": ("seeds", "Check a set of seed tasks: mistakes, near-duplicates, what it covers."),
     "export": ("copying", "Write a dataset to a file: jsonl, parquet or csv, in the form a trainer reads."),
     "new": ("copying", "Copy a recipe that comes with the factory, with its seed tasks."),
     "forget": ("removing", "Remove a source record and everything that was made from it."),
