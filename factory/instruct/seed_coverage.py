@@ -23,6 +23,9 @@ _CJK_OPENINGS = re.compile(
 )
 
 
+_KANA = re.compile("[\u3041-\u30fa]")
+
+
 class Row(NamedTuple):
     """What there is of one type of task; lengths are words, or characters of scripts without spaces."""
 
@@ -70,7 +73,8 @@ def _language(seed: Seed) -> str:
     telling = "" if seed.type in ("code", "maths", "classification") else f"{output[:200]} {given[:100]}"
     text = " ".join(f"{seed.instruction} {telling}".casefold().split())
     ((_, label),) = _model().f.predict(text + "\n", 1, 0.0, "strict")  # predict() itself fails under NumPy 2
-    return str(label.removeprefix("__label__"))
+    code = str(label.removeprefix("__label__"))
+    return "zh" if code in ("ja", "yue", "wuu") and not _KANA.search(text) else code
 
 
 @lru_cache(maxsize=1)
