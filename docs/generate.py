@@ -101,7 +101,11 @@ def cli_page() -> str:
         command = cli.get_command(root, name)
         assert command is not None
         lines += ["", f"## factory {name}", ""]
-        lines += _help(command, click.Context(command, info_name=name, parent=root, terminal_width=WIDTH))
+        context = click.Context(command, info_name=name, parent=root, terminal_width=WIDTH)
+        lines += _help(command, context)
+        for part, within in command.commands.items() if isinstance(command, click.Group) else ():
+            lines += ["", f"### factory {name} {part}", ""]
+            lines += _help(within, click.Context(within, info_name=part, parent=context, terminal_width=WIDTH))
     return "\n".join(lines) + "\n"
 
 

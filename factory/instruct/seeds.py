@@ -250,7 +250,7 @@ def _labels(seed: Seed) -> Iterator[tuple[str, bool]]:
         yield f"{len(labels)} labels; expected a small set of at most {MOST_LABELS}", True
     elif len(seed.instances) > 1 and len(labels) == 1:
         yield f"every instance has the label '{next(iter(labels))}'; expected one of each label at least", True
-    elif len(seed.instances) > 2 and len(labels) == len(seed.instances) and not named:
+    elif len(seed.instances) > 2 and len(folded) == len(seed.instances) and not named:
         yield "every output is another and the instruction names none; expected a small set of labels", True
     elif len(seed.instances) == 1:
         yield "a classification with one instance shows one of its labels only", False
