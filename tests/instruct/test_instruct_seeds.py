@@ -309,7 +309,7 @@ JSON = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
 @given(st.dictionaries(st.sampled_from([*GOOD, "type", "other"]), JSON))
 def test_whatever_a_line_holds_is_told_and_never_raised(tmp_path, changes):
     found = checked(tmp_path, {**GOOD, **changes})
