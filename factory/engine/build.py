@@ -211,18 +211,19 @@ class Runner:
             name: opened(value) if isinstance(value, Stage) else value for name, value in stage.references.items()
         }
         memos: list[str] = []
+        told: list[dict[str, Any]] = []  # alarms of the step itself
         exact = True
         head = stage.head
         if head is not None and head.kind is Kind.GLOBAL_FILTER:
             outcome = self.once(stage, objects)
-            memos = outcome.memos
+            memos, told = outcome.memos, outcome.alarms
             shards, counts = self.per_shard(stage, folder, objects, outcome)
         elif stage.per_shard:
             shards, counts = self.per_shard(stage, folder, objects, None)
         else:
             outcome = self.once(stage, objects)
             shards, counts, memos = outcome.shards, outcome.counts, outcome.memos
-            exact = outcome.exact
+            exact, told = outcome.exact, outcome.alarms
         manifest = {
             "target": stage.target,
             "recipe": self.plan.recipe.name,
@@ -240,7 +241,7 @@ class Runner:
             "memos": sorted(set(memos)),
             "exact": exact,
         }
-        if alarms := self.alarms(stage, manifest):
+        if alarms := told + self.alarms(stage, manifest):
             write_atomic(folder / "alarms.json", orjson.dumps(alarms, option=orjson.OPT_INDENT_2))
         self.store.commit(stage.fingerprint, manifest)
         return manifest

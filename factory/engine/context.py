@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from .budget import Budget
 from .memo import Memo
 from .model import Answer, Model, Request
-from .records import digest
+from .records import digest, texts
 
 
 class Runtime(Protocol):
@@ -24,6 +24,7 @@ class Runtime(Protocol):
     def drop(self, record: Any, reason: str, details: dict[str, Any]) -> None: ...
     def log(self, step: int, metrics: dict[str, float]) -> None: ...
     def report(self, title: str, body: str) -> None: ...
+    def alarm(self, says: str, examples: list[dict[str, Any]]) -> None: ...
     def tell(self, done: int, total: int, note: str) -> None: ...
 
 
@@ -85,6 +86,15 @@ class Context:
         """A section of the build's page: Markdown, or SVG when it starts with `<svg`."""
         self.runtime.report(title, body)
 
+    def alarm(self, says: str, *examples: Any) -> None:
+        """What a person should look at when the step is done, with a few records it is about."""
+        self.runtime.alarm(says, [_example(record) for record in examples])
+
     def progress(self, done: int, total: int, note: str = "") -> None:
         """Tell who is watching how far this step is."""
         self.runtime.tell(done, total, note)
+
+
+def _example(record: Any) -> dict[str, Any]:
+    text = next((text for _, text in texts(record)), "")
+    return {"id": record["id"], "place": next(iter(record["parents"]), ""), "text": " ".join(text.split())[:100]}

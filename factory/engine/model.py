@@ -27,6 +27,7 @@ class Request:
     top_p: float = 1.0
     max_tokens: int = 512
     stop: tuple[str, ...] = ()
+    presence_penalty: float = 0.0  # taken off the logit of every token that the answer holds already
     schema: dict[str, Any] | None = None  # JSON Schema of the answer, which is then read into `Answer.data`
     about: Any = field(default=None, compare=False)  # the caller's own note, handed back with the answer
 
@@ -35,6 +36,8 @@ class Request:
         said = {name: value for name, value in vars(self).items() if name != "about"}
         if self.schema is None:  # keys of answers that were stored before there were schemas
             del said["schema"]
+        if not self.presence_penalty:  # likewise
+            del said["presence_penalty"]
         return digest([model.identity, said], 16)
 
 

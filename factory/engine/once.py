@@ -64,6 +64,7 @@ class Outcome:
     counts: dict[str, Any] = field(default_factory=dict)
     drops: dict[str, Drop] = field(default_factory=dict)
     memos: list[str] = field(default_factory=list)
+    alarms: list[dict[str, Any]] = field(default_factory=list)  # what the step itself says should be looked at
     exact: bool = True  # False after work on a GPU: made again, the bytes may differ
 
 
@@ -93,7 +94,7 @@ def run_job(job: Job, tell: Tell, submit: Callable[[bytes], Future[Any]]) -> Out
     finally:
         runtime.close()
     runtime.publish()
-    outcome.memos = runtime.known
+    outcome.memos, outcome.alarms = runtime.known, runtime.alarms
     torch = sys.modules.get("torch")
     outcome.exact = torch is None or not torch.cuda.is_initialized()
     return outcome
@@ -151,6 +152,7 @@ class JobRuntime:
         self.tally = account.line(step.name)
         self.sections: list[dict[str, str]] = []
         self.known: list[str] = []  # keys of memos
+        self.alarms: list[dict[str, Any]] = []
         self.asking: Asking | None = None
         self.metrics = job.store.work(job.fingerprint) / "metrics.jsonl"  # there it survives a kill
 
@@ -209,6 +211,9 @@ class JobRuntime:
 
     def report(self, title: str, body: str) -> None:
         self.sections.append({"title": title, "body": body})
+
+    def alarm(self, says: str, examples: list[dict[str, Any]]) -> None:
+        self.alarms.append({"step": self.step.name, "says": says, "examples": examples})
 
     def tell(self, done: int, total: int, note: str) -> None:
         self.tell_driver("progress", done, total, note)

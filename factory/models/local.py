@@ -164,6 +164,9 @@ def _draw(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
     """
     import torch
 
+    for place, row in enumerate(rows):
+        if row.request.presence_penalty and row.tokens:
+            logits[place, list(set(row.tokens))] -= row.request.presence_penalty
     chosen = logits.argmax(-1)
     for place, row in enumerate(rows):
         request = row.request

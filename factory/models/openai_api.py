@@ -226,6 +226,8 @@ def _body(model: OpenAI, request: Request) -> dict[str, Any]:
         body["temperature"] = request.temperature
     if request.top_p != 1.0:
         body["top_p"] = request.top_p
+    if request.presence_penalty:
+        body["presence_penalty"] = request.presence_penalty
     if request.stop:
         body["stop"] = list(request.stop[:4])  # the protocol's limit; the answer is cut at the others here
     return body

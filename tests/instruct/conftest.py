@@ -53,6 +53,8 @@ class Paced:
         self.asked: list[Request] = []
         self.dropped: list[tuple[Any, str, dict[str, Any]]] = []
         self.sections: dict[str, str] = {}
+        self.alarms: list[dict[str, Any]] = []
+        self.notes: list[tuple[int, int, str]] = []
 
     def ask(
         self, model: Model, requests: Iterable[Request], ahead: int | None, budget: Budget | None = None
@@ -80,7 +82,11 @@ class Paced:
     def report(self, title: str, body: str) -> None:
         self.sections[title] = body
 
-    def tell(self, done: int, total: int, note: str) -> None: ...
+    def alarm(self, says: str, examples: list[dict[str, Any]]) -> None:
+        self.alarms.append({"says": says, "examples": examples})
+
+    def tell(self, done: int, total: int, note: str) -> None:
+        self.notes.append((done, total, note))
 
 
 @pytest.fixture
