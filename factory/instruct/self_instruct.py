@@ -1,50 +1,67 @@
-"""New tasks from seed tasks: a model is shown a few and continues the list (self-instruct, the Alpaca way)."""
+"""New tasks from seed tasks: a model is shown a few and continues the list, and what it writes joins the pool."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 import factory
-from factory import (
-    Answer,
-    CausalLM,
-    Context,
-    Dataset,
-    Drop,
-    PromptCompletion,
-    Request,
-    StepError,
-    assistant,
-    derive,
-    digest,
-    text_of,
-    user,
+from factory import Answer, Budget, CausalLM, Context, Dataset, Drop, PromptCompletion, Request, StepError, digest
+from factory.errors import did_you_mean
+from factory.text.words import is_unspaced, words
+
+from .admission import Admission
+from .faults import BEYOND_TEXT
+from .instances import with_instances
+from .parsing import Block
+from .pool import (
+    CLASSIFICATION,
+    ByBm25,
+    ByRouge,
+    Novelty,
+    Pool,
+    fields_of,
+    is_classification,
+    latin_words,
+    lowest,
+    type_of,
 )
-from factory.text.overlap import RougeIndex
-from factory.text.words import words
+from .quotas import Quotas, apportioned
+from .readings import Ask, Reading, reading_of
 
-from .faults import BEYOND_TEXT, fault_in_instruction, fault_in_output
-from .parsing import Block, parse_tasks, task_text
-from .tally import Tally
-
-TRIAL = 40  # requests after which a hopeless run is stopped
+TRIAL = 40  # requests that a run may always make
 PER_ACCEPTED = 8  # requests a task may cost on average, unless max_requests says otherwise
+BM25_NOVELTY = 18.0
+COUNT = 100
 
-ASK = (
-    "Below is a numbered list of varied tasks{subject}. Each has an instruction, an input (or none, where the "
-    "instruction says it all) and the correct output. Continue the list with {new}: unlike those above in topic, verb "
-    "and form, short, and solvable with text alone.\n\n{shown}"
-)
+Share = Annotated[float, Field(gt=0)]
 
 
 def most_requests(
-    records: int, count: int = 100, per_request: int = 1, max_requests: int | None = None, **_: Any
+    records: int,
+    count: int | None = None,
+    reading: str = "default",
+    types: Mapping[str, float] | None = None,
+    per_request: int | None = None,
+    max_requests: int | None = None,
+    **_: Any,
 ) -> int:
     """How many requests the step may make."""
-    return max_requests or max(TRIAL, -(-PER_ACCEPTED * count // per_request))
+    if max_requests:
+        return max_requests
+    each = {"alpaca": 20, "belle": 10}.get(reading, 1) if per_request is None else per_request
+    each = 1 if reading == "self_instruct" else each  # two more requests for every instruction
+    return max(TRIAL, -(-PER_ACCEPTED * wanted(count, types) // each))
+
+
+def wanted(count: int | None, types: Mapping[str, float] | None) -> int:
+    """How many tasks are to be accepted: `count`, else what whole numbers of types sum to."""
+    total = sum(types.values()) if types else 0
+    return count or (int(total) if total > 1 and float(total).is_integer() else COUNT)
 
 
 @factory.step(requests=most_requests)
@@ -52,186 +69,207 @@ def self_instruct(
     dataset: Dataset[PromptCompletion],
     ctx: Context,
     model: CausalLM,
-    count: int = 100,
-    shots: int = 3,
-    machine_shots: int = 0,
-    per_request: int = 1,
+    count: Annotated[int, Field(ge=1)] | None = None,
+    reading: Literal["default", "alpaca", "belle", "self_instruct"] = "default",
+    types: dict[str, Share] | None = None,
+    shots: Annotated[int, Field(ge=1)] | None = None,
+    machine_shots: Annotated[float, Field(ge=0)] | None = None,
+    per_request: Annotated[int, Field(ge=1)] | None = None,
     subject: str = "",
-    novelty: float = 0.7,
-    lookahead: int = 32,
-    max_requests: int | None = None,
-    min_yield: float = 0.02,
-    temperature: float = 0.7,
-    top_p: float = 0.9,
-    max_tokens: int = 200,
-    min_words: int = 3,
-    max_words: int = 150,
+    likeness: Literal["rouge_l", "bm25"] | None = None,
+    novelty: Annotated[float, Field(ge=0)] | None = None,
+    evaluation: list[Dataset[Any]] = [],
+    lookahead: Annotated[int, Field(ge=1)] = 32,
+    max_requests: Annotated[int, Field(ge=1)] | None = None,
+    budget: Budget | None = None,
+    min_yield: Annotated[float, Field(ge=0, lt=1)] = 0.04,
+    collapse: Annotated[float, Field(ge=0, le=1)] = 0.5,
+    temperature: Annotated[float, Field(ge=0)] | None = None,
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None,
+    max_tokens: Annotated[int, Field(ge=1)] | None = None,
+    min_words: Annotated[int, Field(ge=1)] = 3,
+    max_words: Annotated[int, Field(ge=1)] = 150,
     blacklist: list[str] = list(BEYOND_TEXT),
 ) -> Iterator[PromptCompletion]:
-    """Show seed tasks to a model, have it continue the list, and keep what is sound and new.
+    """Show tasks to a model, have it continue the list, and keep what is sound and new; that may be shown in turn.
 
-    count          tasks to accept; raising it asks the model only for more
-    shots          seed tasks shown in a request; machine_shots: accepted ones shown besides (self-instruct: 6 and 2)
-    per_request    tasks asked for in one request; small models do best with one
+    count          tasks to accept, 100 unless types or this say otherwise; raising it asks the model only for more
+    reading        default, or what was published: alpaca, belle (Chinese) or self_instruct, which asks for
+                   instructions first and for their inputs and outputs in further requests
+    types          tasks wanted of each type the seeds have, or shares of count; each request then asks for the type
+                   that is least filled, and shows tasks of it. For the default reading
+    shots          seed tasks shown in a request; machine_shots: accepted ones shown besides, 0.5 being one in every
+                   other request. By default 3 and 0.5; alpaca and belle 3 and 0, self_instruct 6 and 2
+    per_request    tasks asked for in one request: 1 by default, with which small models do best; alpaca 20, belle 10
     subject        what the tasks are about, such as "Python programming"; the seeds alone decide when empty
-    blacklist      words that a task must not have: what a model that only writes text cannot do
-    novelty        ROUGE-L F of instructions above which a task is too like a seed or an accepted one
+    likeness       rouge_l or bm25: how like a seed or an accepted task another one is. novelty: the value above
+                   which it is too like, 0.7 or 18 by default
+    evaluation     datasets that no task may share a passage with
     lookahead      draw k is built from the tasks accepted up to draw k - lookahead, however fast answers come
-    max_requests   requests at most; 8 for every task to accept by default
-    min_yield      after 40 requests, the share of candidates below which the run is stopped with a diagnosis
-    max_tokens     of an answer, for each task asked for
+    max_requests   requests at most; 8 for every task to accept by default. budget: requests, tokens or cost at most
+    min_yield      the share of candidates that must get through. When fewer do, from the beginning, it is an error
+                   with a diagnosis; when it dries up later, what there is is kept, and the report says why
+    collapse       share of the latest 50 tasks that may begin with one word (half of it: with three words, or that
+                   are near one another) before an alarm is raised; 0 for none
+    temperature    0.7, and top_p 0.9, by default; the published readings have their own
+    max_tokens     of an answer, for each task asked for: 200 by default
+    min_words, max_words, blacklist  of instructions, in the default reading
 
-    Raises StepError when there are no seeds, or when next to nothing is accepted.
-    Wang et al. 2023 (Self-Instruct, section 2) and Taori et al. 2023 (Alpaca); unlike theirs,
+    The prompt is Chinese where the seeds are. Seeds whose outputs are labels (`is_classification`, or the type
+    classification) are shown label first, apart from the others.
+    Raises StepError when there are no seeds, when a type is none of theirs, or when next to nothing is accepted.
+    Wang et al. 2023 (Self-Instruct, section 2), Taori et al. 2023 (Alpaca), Ji et al. 2023 (BELLE); unlike theirs,
     tasks are read field by field, an answer cut by its length never gives its last task, and words are cut per script.
     """
-    pool = Pool(list(dataset), novelty)
-    if not pool.seeds:
-        raise StepError("self_instruct: there are no seed tasks to start from")
-    if min(shots, per_request, lookahead) < 1:
-        raise StepError("self_instruct: shots, per_request and lookahead must each be at least 1")
-    most = most_requests(0, count, per_request, max_requests)
-    tally = Tally()
-    sampling = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens * per_request}
-    drawn = draws(
-        pool, ctx, min(shots, len(pool.seeds)), machine_shots, per_request, subject, lookahead, most, sampling
-    )
-    for answer in ctx.ask(model, drawn, ahead=lookahead):
+    seeds = list(dataset)
+    chosen = _settled(
+        reading_of(reading, least=min_words, most=max_words, blacklist=blacklist),
+        shots=shots, machine_shots=machine_shots, per_request=per_request, likeness=likeness, novelty=novelty,
+        temperature=temperature, top_p=top_p, max_tokens=max_tokens,
+    )  # fmt: skip
+    _check(seeds, reading, types, subject)
+    count = wanted(count, types)
+    quotas = Quotas(apportioned(types, count), lookahead, min_yield) if types else None
+    run = Admission(ctx, model, Pool(seeds, _novelty(chosen)), quotas, count, min_yield, collapse, _known(evaluation))
+    most = most_requests(0, count, reading, types, chosen.per_request, max_requests)
+    drawn = draws(run.pool, quotas, ctx, chosen, subject, lookahead, most)
+    if chosen.instances:
+        yield from _by_instances(run, with_instances(run, ctx, model, drawn, lookahead, budget), most)
+    else:
+        yield from _at_once(run, chosen, ctx.ask(model, drawn, lookahead, budget), most)
+    run.close()
+
+
+def _at_once(run: Admission, reading: Reading, answers: Iterator[Answer], most: int) -> Iterator[Any]:
+    """The accepted ones of tasks that come whole."""
+    for answer in answers:
         assert answer.request is not None
-        about = answer.request.about
-        tally.requests += 1
-        for candidate, fault in candidates(answer, model, blacklist, min_words, max_words):
-            fault = fault or pool.too_near(candidate)
-            if fault is None and len(pool.accepted) >= count:
-                fault = Drop("more than asked for")
-            if fault is not None:
-                tally.reject(fault, candidate)
-                ctx.drop(candidate, fault.reason, **fault.details)
-                continue
-            pool.accept(candidate, about["draw"])
-            tally.accepted += 1
-            yield candidate
-        ctx.progress(len(pool.accepted), count, f"{tally.requests} requests")
-        if len(pool.accepted) >= count:
+        if answer.over_budget:
+            run.end("the budget is used up")
             break
-        if tally.requests >= TRIAL and tally.accepted < min_yield * tally.candidates:
-            raise StepError(tally.diagnosis("self_instruct", min_yield))
-    short = f"It ended short of {count}: max_requests = {most} was reached." if tally.accepted < count else ""
-    ctx.report("Self-instruct", tally.summary(short))
+        run.tally.answered(answer)
+        yield from run.judged(candidates(answer, reading, run), answer.request.about["draw"])
+        run.weigh(most)
+        if run.over:
+            break
 
 
-class Pool:
-    """The tasks that are known: seeds, and what was accepted, with the draw it came from."""
-
-    def __init__(self, seeds: list[Any], novelty: float) -> None:
-        self.seeds = seeds
-        self.novelty = novelty
-        self.accepted: list[Any] = []
-        self.draws: list[int] = []
-        self.index = RougeIndex()
-        for seed in seeds:
-            self.index.add(seed["id"], words(fields_of(seed)[0]))
-
-    def too_near(self, candidate: Any) -> Drop | None:
-        near = self.index.nearest(words(candidate["meta"]["instruction"]), self.novelty)
-        return Drop("not novel", of=near[0], rouge_l=round(near[1], 4)) if near else None
-
-    def accept(self, candidate: Any, draw: int) -> None:
-        self.index.add(candidate["id"], words(candidate["meta"]["instruction"]))
-        self.accepted.append(candidate)
-        self.draws.append(draw)
-
-    def until(self, draw: int) -> list[Any]:
-        """What was accepted in draws up to this one."""
-        return self.accepted[: bisect_right(self.draws, draw)]
+def _by_instances(run: Admission, answers: Iterator[Any], most: int) -> Iterator[Any]:
+    """The accepted ones of instances of tasks that are in the pool already."""
+    for answer, _, found in answers:
+        if answer.over_budget:
+            run.end("the budget is used up")
+            break
+        run.tally.answered(answer)
+        known = False
+        for candidate, fault in found:
+            fault = fault or (Drop("more than asked for") if run.full else run.contaminated(candidate))
+            if fault is not None:
+                run.reject(candidate, fault)
+                continue
+            run.count_in(candidate, again=known)
+            known = True
+            yield candidate
+        run.weigh(most)
+        if run.over:
+            break
 
 
 def draws(
-    pool: Pool,
-    ctx: Context,
-    shots: int,
-    machine_shots: int,
-    per_request: int,
-    subject: str,
-    lookahead: int,
-    most: int,
-    sampling: dict[str, Any],
+    pool: Pool, quotas: Quotas | None, ctx: Context, reading: Reading, subject: str, lookahead: int, most: int
 ) -> Iterator[Request]:
     """Request k for k = 0, 1, …, each fixed by k, the seeds, and what was accepted up to draw k - lookahead."""
     asked: Counter[str] = Counter()
+    chinese = _mostly_chinese(pool.seeds)
+    limit = reading.max_tokens * (reading.per_request if reading.tokens_for_each else 1)
+    apart = reading.name == "default"
     for draw in range(most):
         key = [ctx.seed, ctx.step, draw]
-        shown = lowest(pool.seeds, shots, key) + lowest(pool.until(draw - lookahead), machine_shots, key)
+        kind = quotas.next() if quotas else ""
+        if kind is None:
+            return
+        known, machine = pool.seeds, pool.until(draw - lookahead)
+        if kind:
+            known = [seed for seed in known if type_of(seed) == kind]
+            machine = [task for task in machine if type_of(task) == kind]
+        elif apart:  # classification is asked for in the share it has among the seeds
+            labels = is_classification(lowest(known, 1, key)[0])
+            known = [seed for seed in known if is_classification(seed) == labels]
+            machine = [task for task in machine if is_classification(task) == labels]
+            kind = CLASSIFICATION if labels else ""
+        fed_back = lowest(machine, _whole(reading.machine_shots, ctx, draw), key)
+        # As published, seeds stand in for machine-made tasks while there are too few of these.
+        missing = int(reading.machine_shots) - len(fed_back) if reading.instances else 0
+        shown = lowest(known, reading.shots + missing, key) + fed_back
         shown.sort(key=lambda record: digest([key, "order", fields_of(record)]))
-        messages = prompt_of(shown, per_request, subject)
+        labels = apart and all(map(is_classification, shown))
+        ask = Ask(tuple(map(fields_of, shown)), reading.per_request, subject, kind, labels, chinese)
+        messages = reading.prompt(ask)
         said = digest(messages)
-        stop = (f"\n{len(shown) + per_request + 1}. Instruction",)  # not the bare number: it may stand in any text
-        about = {"id": shown[0]["id"], "draw": draw, "shown": shown}
-        yield Request(messages, index=asked[said], stop=stop, about=about, **sampling)
+        about = {"id": shown[0]["id"], "draw": draw, "shown": shown, "ask": ask, "type": kind}
+        yield Request(
+            messages, index=asked[said], stop=reading.stop(ask), temperature=reading.temperature, top_p=reading.top_p,
+            presence_penalty=reading.presence_penalty, max_tokens=limit, about=about,
+        )  # fmt: skip
         asked[said] += 1
 
 
-def lowest(records: list[Any], size: int, key: list[Any]) -> list[Any]:
-    """A sample by rendezvous hashing (Thaler and Ravishankar 1998): each record draws a number, the lowest are taken.
-
-    One record more changes only the samples it gets into: `size` in n + 1 of them. The number depends on the record's
-    content, not its id: a line put in at the head of a file gives all others new ids.
-    """
-    return sorted(records, key=lambda record: digest([key, fields_of(record)]))[:size] if size else []
-
-
-def prompt_of(shown: list[Any], per_request: int, subject: str) -> list[factory.Message]:
-    """The list so far, and the beginning of its next task."""
-    tasks = "\n\n".join(task_text(at, *fields_of(record)) for at, record in enumerate(shown, 1))
-    new = "one new task" if per_request == 1 else f"{per_request} new tasks"
-    about = f" about {subject}" if subject else ""
-    ask = ASK.format(subject=about, new=new, shown=tasks)
-    return user(ask) + assistant(f"{len(shown) + 1}. Instruction:")
-
-
-def fields_of(record: Any) -> tuple[str, str, str]:
-    """(instruction, input, output) of a record, as its source told them apart, else by the first blank line."""
-    prompt, output = text_of(record["prompt"]).strip(), text_of(record["completion"]).strip()
-    instruction, given = record["meta"].get("instruction"), record["meta"].get("input")
-    if not isinstance(instruction, str) or not prompt.startswith(instruction.strip()):
-        instruction, _, given = prompt.partition("\n\n")
-    return instruction.strip(), (given if isinstance(given, str) else "").strip(), output
-
-
-def candidates(
-    answer: Answer, model: CausalLM, blacklist: list[str], least: int, most: int
-) -> Iterator[tuple[Any, Drop | None]]:
+def candidates(answer: Answer, reading: Reading, run: Admission) -> Iterator[tuple[Any, Drop | None]]:
     """Each task an answer holds as a record, and why it is not sound, if so."""
     assert answer.request is not None
-    shown = answer.request.about["shown"]
-    outputs = [fields_of(record)[2] for record in shown]
-    blocks = parse_tasks(answer.text, answer.finish == "length") if answer.ok else []
-    for place, block in enumerate(blocks or [Block("", "", answer.text)]):
-        candidate = made_from(block, answer, model, place)
-        if not answer.ok:
-            fault: Drop | None = Drop("request failed", error=answer.error)
-        elif not blocks:
-            fault = Drop("no task found")
-        elif block.fault:
-            fault = Drop(block.fault)
-        else:
-            fault = fault_in_instruction(block.instruction, block.input, least, most, blacklist)
-            fault = fault or fault_in_output(block.output, block.instruction, block.input, outputs)
-        yield candidate, fault
+    about = answer.request.about
+    found = list(reading.read(answer.text, answer.finish == "length", about["ask"])) if answer.ok else []
+    if not found:
+        why = Drop("no task found") if answer.ok else Drop("request failed", error=answer.error)
+        found = [(Block("", "", answer.text), why)]
+    for place, (block, fault) in enumerate(found):
+        yield run.made(block, about, place), fault
 
 
-def made_from(block: Block, answer: Answer, model: CausalLM, place: int) -> Any:
-    """A block as a record whose parents are the tasks that were shown. Its id holds the draw, so equal ones differ."""
-    assert answer.request is not None
-    draw = answer.request.about["draw"]
-    prompt = "\n\n".join(part for part in (block.instruction, block.input) if part)
-    meta = {
-        "instruction": block.instruction,
-        "input": block.input,
-        "output_words": len(words(block.output)),
-        "draw": draw,
-        "model": model.uri,
-    }
-    shown = answer.request.about["shown"]
-    record = derive(*shown, prompt=user(prompt), completion=assistant(block.output), meta=meta)
-    return {**record, "id": digest([record["id"], draw, place])}
+def _settled(reading: Reading, **options: Any) -> Reading:
+    """A reading with the options that were given."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if given.get("likeness", reading.likeness) != reading.likeness:
+        given.setdefault("novelty", BM25_NOVELTY if given["likeness"] == "bm25" else 0.7)
+    if "max_tokens" in given:
+        given["tokens_for_each"] = True
+    reading = replace(reading, **given)
+    if reading.likeness == "rouge_l" and reading.novelty > 1:
+        raise StepError(f"self_instruct: novelty is {reading.novelty:g}; a ROUGE-L F lies between 0 and 1")
+    return reading
+
+
+def _novelty(reading: Reading) -> Novelty:
+    if reading.likeness == "bm25":
+        return ByBm25(reading.novelty, reading.grows)
+    return ByRouge(reading.novelty, latin_words if reading.latin else words)
+
+
+def _known(evaluation: list[Any]) -> Any:
+    if not evaluation:
+        return None
+    from .contamination import Evaluation
+
+    return Evaluation(evaluation)
+
+
+def _check(seeds: list[Any], reading: str, types: Mapping[str, float] | None, subject: str) -> None:
+    if not seeds:
+        raise StepError("self_instruct: there are no seed tasks to start from")
+    if reading != "default" and (types or subject):
+        option = "types" if types else "subject"
+        raise StepError(f"self_instruct: {option} belongs to the default reading; {reading} is as it was published")
+    known = sorted({type_of(seed) for seed in seeds} - {""})
+    for name in types or ():
+        if name not in known:
+            raise StepError(f"self_instruct: no seed task has the type '{name}'; {did_you_mean(name, known)}")
+
+
+def _mostly_chinese(seeds: list[Any]) -> bool:
+    """Whether most of the instructions are written without spaces."""
+    return sum(is_unspaced(fields_of(seed)[0]) for seed in seeds) > len(seeds) / 2
+
+
+def _whole(number: float, ctx: Context, draw: int) -> int:
+    """`number` on average over all draws."""
+    return int(number) + (ctx.rng("machine", draw).random() < number % 1)

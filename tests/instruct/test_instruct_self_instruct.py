@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from pydantic import ValidationError
 
 from factory import Answer, StepError, digest, text_of
 from factory.instruct.self_instruct import most_requests, self_instruct
@@ -44,7 +45,7 @@ def test_the_request_ends_where_the_task_begins(context, seeds, model):
     assert request.messages[-1] == {"role": "assistant", "content": "3. Instruction:"}
     assert "tasks about ships" in request.messages[0]["content"]
     assert request.stop == ("\n6. Instruction",)
-    assert request.max_tokens == 3 * self_instruct.options.model_fields["max_tokens"].default
+    assert request.max_tokens == 3 * 200
 
 
 def test_every_candidate_is_kept_or_dropped_with_a_reason(context, seeds, model):
@@ -137,7 +138,7 @@ def test_accepted_tasks_are_shown_once_they_are_old_enough(context, seeds, model
 def test_one_more_seed_changes_few_requests(context, seeds, model, one_more_seed):
     def asked(pool):
         ctx, runtime = context()
-        list(run(pool, ctx, model, count=10_000, max_requests=300))
+        list(run(pool, ctx, model, count=10_000, max_requests=300, machine_shots=0))
         return prompts(runtime)
 
     before, after = asked(seeds), asked([*seeds, one_more_seed])
@@ -168,9 +169,9 @@ def test_a_hopeless_run_is_stopped_with_a_diagnosis(context, seeds, model):
     ctx, runtime = context(lambda request: Answer(" Describe this image for me.\nInput: x\nOutput: A cat."))
     with pytest.raises(StepError) as error:
         list(run(seeds, ctx, model, count=100))
-    assert 40 <= len(runtime.asked) <= 72
-    assert "after 40 requests 0 of 40 candidates were accepted" in str(error.value)
-    assert "40  beyond text: Describe this image for me. x → A cat. (phrase image)" in str(error.value)
+    assert 74 <= len(runtime.asked) <= 74 + 32  # 0.96 ** 74 is below 0.05
+    assert "after 74 requests 0 of 74 candidates were accepted" in str(error.value)
+    assert "74  beyond text: Describe this image for me. x → A cat. (phrase image)" in str(error.value)
 
 
 def test_it_ends_short_with_a_word(context, seeds, model):
@@ -186,11 +187,11 @@ def test_without_seeds_there_is_nothing_to_continue(context, model):
         list(run([], ctx, model))
 
 
-@pytest.mark.parametrize("option", ["shots", "per_request", "lookahead"])
-def test_options_that_must_be_positive(context, seeds, model, option):
-    ctx, _ = context()
-    with pytest.raises(StepError, match="at least 1"):
-        list(run(seeds, ctx, model, **{option: 0}))
+@pytest.mark.parametrize("option", ["count", "shots", "per_request", "lookahead", "max_requests", "max_tokens"])
+def test_options_that_must_be_positive(option):
+    self_instruct.options.model_validate({"model": "m", option: 1})
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        self_instruct.options.model_validate({"model": "m", option: 0})
 
 
 def test_the_forecast_of_requests():
