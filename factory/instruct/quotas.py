@@ -48,7 +48,7 @@ class Quotas:
         while self._seen <= len(self._types) - self.lookahead:
             self._settle(self._seen)
             self._seen += 1
-        expected = Counter({name: float(number) for name, number in self._filled.items()})
+        expected: dict[str, float] = {name: float(self._filled[name]) for name in self.wanted}
         for name in self._types[self._seen :]:
             expected[name] += (self._filled[name] + 1) / (self._draws[name] + 1)
         open_types = [
