@@ -26,7 +26,7 @@ LABELS = {
 }
 LATE = "late input"  # one that stands behind its output
 ENGLISH = ("Instruction: ", "Input: ", "Output: ")
-NUMBER = r"(?:\(?\d{1,3}\s?[.):\]、]\s?)"
+NUMBER = r"(?:\(?\d{1,3}\s?[.):\]、．：]\s?)"
 DECORATION = r"[*_#>`\s]{0,8}"
 _HEADER = re.compile(
     rf"^{DECORATION}(?:task\s?)?{NUMBER}?{DECORATION}"
@@ -35,6 +35,7 @@ _HEADER = re.compile(
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(rf"^{DECORATION}{NUMBER}{DECORATION}(?P<rest>\w.*)$")
+_TITLE = re.compile(rf"^{DECORATION}(?:task|example|任务|示例)\s?\d{{1,3}}\s?[.:：]?{DECORATION}$", re.IGNORECASE)
 _RULE = re.compile(r"^\s*(?:#{3,}|-{3,}|\*{3,}|={3,}|_{3,})\s*$")
 _BARE_NUMBER = re.compile(rf"(?:\n|^)\s*(?:\*\*|#{{1,4}} ?)?{NUMBER}\s*$")
 _END = re.compile(r"<\|?(?:im_end|im_start|endoftext|eot_id|end_of_text)\|?>|</s>")
@@ -159,7 +160,7 @@ def _split(lines: list[str]) -> Iterable[dict[str, list[str]]]:
         if found == "instruction":
             if label == "instruction" and not _content(block["instruction"]):
                 blocks.pop()
-            elif len(blocks) == 1 and list(block) == ["instruction"]:
+            elif len(blocks) == 1 and list(block) == ["instruction"] and _apart(block) is block:
                 blocks.pop()  # talk before the first task
             blocks.append({"instruction": [rest]})
             label = "instruction"
@@ -187,7 +188,7 @@ def _label(lines: list[str], at: int) -> tuple[str, str]:
         while (inner := _HEADER.match(rest)) and LABELS[inner["label"].lower()] == label:
             rest = inner["rest"]  # "Instruction: Instruction: …"
         return label, rest
-    if not (rule := _RULE.match(line)) and not line.lstrip(" *#_>(")[:1].isdigit():
+    if not (rule := _RULE.match(line) or _TITLE.match(line)) and not line.lstrip(" *#_>(")[:1].isdigit():
         return "", ""
     following = next((other for other in lines[at + 1 :] if other.strip()), "")
     after = _HEADER.match(following)

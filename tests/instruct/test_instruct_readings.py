@@ -334,7 +334,9 @@ def test_answers_to_self_instruct():
     assert instructions(" Name a river of Asia.\n10. Sort it.")[1] == ("Sort it.", "instruction too short")
     assert instructions(" Name a river of Asia.\n10. Sort", cut=True)[0] == ("Name a river of Asia.", "cut off")
     assert instructions("") == []
-    assert [wang.says_yes(said) for said in (" Yes", "yes.", "YES", "No", "", "I think yes")] == [True] * 3 + [False] * 3
+    assert [wang.says_yes(said) for said in (" Yes", "yes.", "YES", "No", "", "I think yes")] == [True] * 3 + [
+        False
+    ] * 3
 
 
 def found(answer, labels=False, cut=False):
