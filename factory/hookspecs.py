@@ -56,8 +56,8 @@ def before_build(plan: Plan) -> None:
 
 
 @hookspec
-def after_task(stage: Stage, done: int, total: int, counts: dict[str, int]) -> None:
-    """A task of a stage is finished: `done` of `total`; `counts` are this task's."""
+def after_task(stage: Stage, done: int, total: int, counts: dict[str, int], note: str) -> None:
+    """A task of a stage is finished: `done` of `total`; `counts` are this task's, `note` is how it goes in words."""
 
 
 @hookspec

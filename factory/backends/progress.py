@@ -39,13 +39,14 @@ class Watch:
     dropped: int = 0
     asked: int = 0
     replayed: int = 0
+    note: str = ""
     step: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
 
-    def note_task(self, done: int, total: int, counts: dict[str, int]) -> None:
+    def note_task(self, done: int, total: int, counts: dict[str, int], note: str) -> None:
         """Add one task's counts. Model calls (`asked`, `replayed`) are told as totals so far."""
         if total:
-            self.done, self.total = done, total
+            self.done, self.total, self.note = done, total, note
         self.came_in += counts.get("in", 0)
         self.kept += counts.get("out", 0)
         self.dropped += counts.get("dropped", 0)
@@ -61,6 +62,7 @@ class Watch:
             parts.append(f"{self.kept:,} kept")
             parts += [f"{self.dropped:,} dropped"] if self.dropped else []
         parts += calls_made(self.asked, self.replayed)
+        parts += [self.note] if self.note else []
         if self.step is not None:
             parts.append(f"step {self.step:,}")
         parts += [f"{name} {value:.4g}" for name, value in list(self.metrics.items())[:3]]
@@ -131,8 +133,8 @@ class PlainProgress:
         return self.watch
 
     @factory.hookimpl
-    def after_task(self, stage: Any, done: int, total: int, counts: dict[str, int]) -> None:
-        self.watched(stage).note_task(done, total, counts)
+    def after_task(self, stage: Any, done: int, total: int, counts: dict[str, int], note: str) -> None:
+        self.watched(stage).note_task(done, total, counts, note)
         self.tell_now_and_then()
 
     @factory.hookimpl
@@ -217,9 +219,9 @@ class LiveProgress(PlainProgress):
         self.live.start()
 
     @factory.hookimpl
-    def after_task(self, stage: Any, done: int, total: int, counts: dict[str, int]) -> None:
+    def after_task(self, stage: Any, done: int, total: int, counts: dict[str, int], note: str) -> None:
         with self.lock:
-            self.watched(stage).note_task(done, total, counts)
+            self.watched(stage).note_task(done, total, counts, note)
 
     @factory.hookimpl
     def log_metrics(self, stage: Any, step: int, metrics: dict[str, float]) -> None:

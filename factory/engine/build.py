@@ -272,9 +272,9 @@ class Runner:
                 pm.hook.log_metrics(stage=stage, step=details[0], metrics=details[1])
             elif what == "asked":
                 counts = {"asked": details[0], "replayed": details[1]}
-                pm.hook.after_task(stage=stage, done=0, total=0, counts=counts)
+                pm.hook.after_task(stage=stage, done=0, total=0, counts=counts, note="")
             elif what == "progress":
-                pm.hook.after_task(stage=stage, done=details[0], total=details[1], counts={})
+                pm.hook.after_task(stage=stage, done=details[0], total=details[1], counts={}, note=details[2])
 
         if stage.own_process:
             return run_in_child(job, self.setup, self.executor, tell, self.lock)
@@ -343,7 +343,7 @@ class Runner:
         def land(key: str, note: dict[str, Any]) -> None:
             notes[key] = note
             counts = {name: note[name] for name in ("in", "out", "dropped")}
-            pm.hook.after_task(stage=stage, done=len(notes), total=len(tasks), counts=counts)
+            pm.hook.after_task(stage=stage, done=len(notes), total=len(tasks), counts=counts, note="")
 
         missing = []
         for key, task in dict(tasks).items():

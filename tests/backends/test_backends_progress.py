@@ -65,7 +65,7 @@ def test_lines_when_piped() -> None:
     hook.before_build(plan=PLAN)
     hook.after_stage(stage=CORPUS, manifest=manifest(12_400, 9_812, 2_588), cached=True)
     clock.now = 41.2
-    hook.after_task(stage=ASKED, done=0, total=0, counts={"asked": 317, "replayed": 21})
+    hook.after_task(stage=ASKED, done=0, total=0, counts={"asked": 317, "replayed": 21}, note="")
     hook.after_stage(stage=ASKED, manifest=manifest(48, 200, 338), cached=False)
     clock.now = 100
     hook.after_stage(stage=TUTOR, manifest=manifest(200, 0, 3), cached=False)
@@ -92,9 +92,9 @@ def test_a_long_stage_tells_now_and_then() -> None:
     assert len(said) == 3
     assert "step 150  loss 1.85" in said[0]
     assert "step 450  loss 1.55" in said[2]
-    hook.after_task(stage=CORPUS, done=3, total=10, counts={"in": 50, "out": 40, "dropped": 10})
+    hook.after_task(stage=CORPUS, done=3, total=10, counts={"in": 50, "out": 40, "dropped": 10}, note="")
     clock.now = 75
-    hook.after_task(stage=CORPUS, done=4, total=10, counts={"in": 50, "out": 50, "dropped": 0})
+    hook.after_task(stage=CORPUS, done=4, total=10, counts={"in": 50, "out": 50, "dropped": 0}, note="")
     assert "4 of 10  90 kept  10 dropped" in stream.getvalue().splitlines()[-1]
 
 
@@ -156,11 +156,12 @@ def test_the_display_shows_the_running_stage_and_what_waits(width: int) -> None:
     hook = watch(plugin).hook
     hook.before_build(plan=PLAN)
     hook.after_stage(stage=CORPUS, manifest=manifest(12, 9, 3), cached=False)
-    hook.after_task(stage=ASKED, done=132, total=200, counts={})
-    hook.after_task(stage=ASKED, done=0, total=0, counts={"asked": 5, "replayed": 1})
+    hook.after_task(stage=ASKED, done=132, total=200, counts={}, note="66% accepted")
+    hook.after_task(stage=ASKED, done=0, total=0, counts={"asked": 5, "replayed": 1}, note="")
     drawn = shown(plugin, width)
     assert re.search(r"running\s+instructions\s+self_instr", drawn)
     assert "132 of 200" in drawn
+    assert width < 120 or "5 model calls  1 replayed  66% accepted" in drawn
     assert re.search(r"^\s+tutor\s+sft", drawn, re.MULTILINE)
     assert "corpus" not in drawn  # finished: it scrolled up
     assert all(len(line) <= width for line in drawn.splitlines())
