@@ -28,9 +28,9 @@ class Recent:
         self._marks.append((candidates, accepted))
 
     def share(self, least: float) -> tuple[int, int]:
-        """(candidates, accepted) of the latest WINDOWS / least candidates; `least` must stay the same."""
+        """(candidates, accepted) of the latest WINDOWS / least candidates, 80 at least; `least` must stay the same."""
         candidates, accepted = self._marks[-1]
-        while len(self._marks) > 2 and candidates - self._marks[1][0] >= WINDOWS / least:
+        while len(self._marks) > 2 and candidates - self._marks[1][0] >= max(2 * FEWEST, WINDOWS / least):
             self._marks.popleft()
         return candidates - self._marks[0][0], accepted - self._marks[0][1]
 

@@ -51,6 +51,7 @@ class Paced:
     def __init__(self, answer: Callable[[Request], Answer], pace: Callable[[], int] = lambda: 1 << 30) -> None:
         self.answer, self.pace = answer, pace
         self.asked: list[Request] = []
+        self.within: list[bool] = []  # whether each was within its budget
         self.dropped: list[tuple[Any, str, dict[str, Any]]] = []
         self.sections: dict[str, str] = {}
         self.alarms: list[dict[str, Any]] = []
@@ -59,17 +60,19 @@ class Paced:
     def ask(
         self, model: Model, requests: Iterable[Request], ahead: int | None, budget: Budget | None = None
     ) -> Iterator[Answer]:
-        pending: deque[Request] = deque()
+        pending: deque[tuple[Request, bool]] = deque()
         for request in requests:
             self.asked.append(request)
-            pending.append(request)
+            self.within.append(budget is None or budget.max_requests is None or len(self.asked) <= budget.max_requests)
+            pending.append((request, self.within[-1]))
             while len(pending) >= max(1, min(ahead or 64, self.pace())):
-                yield self._taken(pending.popleft())
+                yield self._taken(*pending.popleft())
         while pending:
-            yield self._taken(pending.popleft())
+            yield self._taken(*pending.popleft())
 
-    def _taken(self, request: Request) -> Answer:
-        return replace(self.answer(request), request=request)
+    def _taken(self, request: Request, within: bool) -> Answer:
+        answer = self.answer(request) if within else Answer("", "failed", "budget used up")
+        return replace(answer, request=request)
 
     def memos(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> list[Any]:
         raise AssertionError("no step of this room maps")
