@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
+import random
 import re
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any, Protocol
 
 from factory import Drop, digest, text_of
@@ -67,36 +71,55 @@ def latin_words(text: str) -> list[str]:
 
 
 class Pool:
-    """The tasks that are known: seeds, and what was accepted, with the draw it came from."""
+    """The tasks that are known: seeds, and what was accepted, with the draw it came from, each among its kind."""
 
-    def __init__(self, seeds: list[Any], novelty: Novelty) -> None:
+    def __init__(self, seeds: list[Any], novelty: Novelty, kind_of: Callable[[Any], str] = lambda record: "") -> None:
         self.seeds = seeds
         self.novelty = novelty
-        self.accepted: list[Any] = []
-        self.draws: list[int] = []
+        self.kind_of = kind_of
+        self.groups: defaultdict[str, list[Any]] = defaultdict(list)
+        self.accepted: defaultdict[str, list[Any]] = defaultdict(list)
+        self.draws: defaultdict[str, list[int]] = defaultdict(list)
+        self._marks = {id(seed): _mark(seed) for seed in seeds}
         for seed in seeds:
             novelty.add(seed["id"], fields_of(seed)[0])
+            self.groups[kind_of(seed)].append(seed)
 
     def too_near(self, instruction: str) -> Drop | None:
         return self.novelty.fault(instruction)
 
     def accept(self, candidate: Any, draw: int) -> None:
+        kind = self.kind_of(candidate)
         self.novelty.grow(candidate["id"], candidate["meta"]["instruction"])
-        self.accepted.append(candidate)
-        self.draws.append(draw)
+        self.accepted[kind].append(candidate)
+        self.draws[kind].append(draw)
 
-    def until(self, draw: int) -> list[Any]:
-        """What was accepted in draws up to this one."""
-        return self.accepted[: bisect_right(self.draws, draw)]
+    def sample(self, size: int, key: list[Any], kind: str | None = None) -> list[Any]:
+        """Seeds of a kind, or of all, drawn by rendezvous hashing (Thaler and Ravishankar 1998): the lowest are taken.
+
+        One seed more changes only the samples it gets into: `size` in n + 1 of them. A seed's number depends on its
+        content, not its id: a line put in at the head of a file gives all others new ids.
+        """
+        salt = bytes.fromhex(digest(key))
+        seeds = self.seeds if kind is None else self.groups[kind]
+        return heapq.nsmallest(
+            size, seeds, key=lambda seed: blake2b(salt + self._marks[id(seed)], digest_size=8).digest()
+        )
+
+    def made(self, size: int, draw: int, rng: random.Random, kind: str) -> list[Any]:
+        """Some of what was accepted of a kind in draws up to this one."""
+        known = bisect_right(self.draws[kind], draw)
+        return [self.accepted[kind][at] for at in sorted(rng.sample(range(known), min(size, known)))]
 
 
 def lowest(records: list[Any], size: int, key: list[Any]) -> list[Any]:
-    """A sample by rendezvous hashing (Thaler and Ravishankar 1998): each record draws a number, the lowest are taken.
+    """A sample of records, drawn as `Pool.sample` draws."""
+    salt = bytes.fromhex(digest(key))
+    return heapq.nsmallest(size, records, key=lambda one: blake2b(salt + _mark(one), digest_size=8).digest())
 
-    One record more changes only the samples it gets into: `size` in n + 1 of them. The number depends on the record's
-    content, not its id: a line put in at the head of a file gives all others new ids.
-    """
-    return sorted(records, key=lambda record: digest([key, fields_of(record)]))[:size] if size else []
+
+def _mark(record: Any) -> bytes:
+    return bytes.fromhex(digest(fields_of(record)))
 
 
 def fields_of(record: Any) -> tuple[str, str, str]:

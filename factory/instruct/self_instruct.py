@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -27,7 +28,6 @@ from .pool import (
     fields_of,
     is_classification,
     latin_words,
-    lowest,
     type_of,
 )
 from .quotas import Quotas, apportioned
@@ -130,9 +130,10 @@ def self_instruct(
     _check(seeds, reading, types, subject)
     count = wanted(count, types)
     quotas = Quotas(apportioned(types, count), lookahead, min_yield) if types else None
-    run = Admission(ctx, model, Pool(seeds, _novelty(chosen)), quotas, count, min_yield, collapse, _known(evaluation))
+    pool = Pool(seeds, _novelty(chosen), _kinds(chosen, quotas))
+    run = Admission(ctx, model, pool, quotas, count, min_yield, collapse, _known(evaluation))
     most = most_requests(0, count, reading, types, chosen.per_request, max_requests)
-    drawn = draws(run.pool, quotas, ctx, chosen, subject, lookahead, most)
+    drawn = draws(pool, quotas, ctx, chosen, subject, lookahead, most)
     if chosen.instances:
         yield from _by_instances(run, with_instances(run, ctx, model, drawn, lookahead, budget), most)
     else:
@@ -188,19 +189,13 @@ def draws(
         kind = quotas.next() if quotas else ""
         if kind is None:
             return
-        known, machine = pool.seeds, pool.until(draw - lookahead)
-        if kind:
-            known = [seed for seed in known if type_of(seed) == kind]
-            machine = [task for task in machine if type_of(task) == kind]
-        elif apart:  # classification is asked for in the share it has among the seeds
-            labels = is_classification(lowest(known, 1, key)[0])
-            known = [seed for seed in known if is_classification(seed) == labels]
-            machine = [task for task in machine if is_classification(task) == labels]
-            kind = CLASSIFICATION if labels else ""
-        fed_back = lowest(machine, _whole(reading.machine_shots, ctx, draw), key)
+        if not quotas and apart:  # classification is asked for in the share it has among the seeds
+            kind = pool.kind_of(pool.sample(1, key)[0])
+        rng = ctx.rng("machine", draw)
+        machine = pool.made(_whole(reading.machine_shots, rng), draw - lookahead, rng, kind)
         # As published, seeds stand in for machine-made tasks while there are too few of these.
-        missing = int(reading.machine_shots) - len(fed_back) if reading.instances else 0
-        shown = lowest(known, reading.shots + missing, key) + fed_back
+        missing = int(reading.machine_shots) - len(machine) if reading.instances else 0
+        shown = pool.sample(reading.shots + missing, key, kind) + machine
         shown.sort(key=lambda record: digest([key, "order", fields_of(record)]))
         labels = apart and all(map(is_classification, shown))
         ask = Ask(tuple(map(fields_of, shown)), reading.per_request, subject, kind, labels, chinese)
@@ -270,6 +265,15 @@ def _mostly_chinese(seeds: list[Any]) -> bool:
     return sum(is_unspaced(fields_of(seed)[0]) for seed in seeds) > len(seeds) / 2
 
 
-def _whole(number: float, ctx: Context, draw: int) -> int:
-    """`number` on average over all draws."""
-    return int(number) + (ctx.rng("machine", draw).random() < number % 1)
+def _whole(number: float, rng: random.Random) -> int:
+    """`number` on average."""
+    return int(number) + (rng.random() < number % 1)
+
+
+def _kinds(reading: Reading, quotas: Quotas | None) -> Callable[[Any], str]:
+    """What tasks are shown together: those of a type, of classification and not, or any."""
+    if quotas is not None:
+        return type_of
+    if reading.name == "default":
+        return lambda task: CLASSIFICATION if is_classification(task) else ""
+    return lambda task: ""
