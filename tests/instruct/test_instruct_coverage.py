@@ -9,7 +9,7 @@ from factory.instruct.coverage import Collapse, Coverage, opening, verb_of
 from factory.instruct.self_instruct import self_instruct
 
 run = self_instruct.function
-THINGS = "ships stars rivers songs maps tools birds letters numbers loops".split()
+THINGS = ["ships", "stars", "rivers", "songs", "maps", "tools", "birds", "letters", "numbers", "loops"]
 
 
 def a_task(instruction, kind="", size=3):

@@ -11,12 +11,12 @@ from factory import Answer, Budget, StepError, assistant, digest, text_of, user
 from factory.instruct.self_instruct import self_instruct
 
 run = self_instruct.function
-THINGS = "ships stars rivers songs farms tools birds letters numbers loops lakes roads".split()
+THINGS = ["ships", "stars", "rivers", "songs", "farms", "tools", "birds", "letters", "numbers", "loops", "lakes"]
 
 
 def a_seed(number, chinese=False, labels=False):
     instruction = (
-        f"第{number}题：说说{'山水风云'[number % 4]}" if chinese else f"Seed {number}: tell about {THINGS[number]}"
+        f"第{number}题：说说{'山水风云'[number % 4]}" if chinese else f"Seed {number}: tell about {THINGS[number % 11]}"
     )
     return {
         "id": digest(["seed", number, chinese]),
@@ -39,7 +39,7 @@ def test_alpaca(context, model):
     def answer(request):
         draw = numbered(request, model)
         blocks = [
-            f" Tell {' '.join(draw.sample(THINGS, 6))}.\n4. Input:\n<noinput>\n4. Output:\nThe {n} {draw.randrange(10**6)}"
+            f" Tell {' '.join(draw.sample(THINGS, 6))}.\n4. Input:\n<noinput>\n4. Output:\nThe {draw.random()}"
             for n in range(6)
         ]
         return Answer("\n###\n5. Instruction:".join(blocks), "length")

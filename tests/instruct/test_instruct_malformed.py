@@ -14,7 +14,7 @@ ANSWERS = {
     "a number twice": (FIRST + SECOND + THIRD.replace("6.", "5."), False, [A, B, C], []),
     "a number left out": (FIRST + SECOND.replace("5. ", "") + THIRD, False, [A, B, C], []),
     "numbers begin again": (FIRST + SECOND.replace("5.", "1.") + THIRD.replace("6.", "2."), False, [A, B, C], []),
-    "number behind the label": (FIRST + SECOND.replace("5. Instruction:", "Instruction 5:") + THIRD, False, [A, B, C], []),
+    "number behind the label": (FIRST + SECOND.replace("5. Instruction:", "Instruction 5:"), False, [A, B], []),
     "Task 5": (FIRST + SECOND.replace("5.", "Task 5.") + THIRD, False, [A, B, C], []),
     "numbers on all fields": (
         FIRST.replace("\n", "\n4. ") + SECOND.replace("\nI", "\n5. I").replace("\nO", "\n5. O"), False, [A, B], []),
@@ -46,13 +46,13 @@ ANSWERS = {
     "Chinese on one line": (" 求和。输入：1和2。输出：3", False, [("求和。", "1和2。", "3")], []),
     "Chinese with ASCII colons": (" 求和。\n输入: 1和2\n答案: 3", False, [("求和。", "1和2", "3")], []),
     "a JSON list": (
-        '[{"instruction": "Add them up.", "input": "1, 2", "output": 3}, {"instruction": "Name a bird.", "input": null, '
-        '"output": "The wren."}]', False, [A, B], []),
+        '[{"instruction": "Add them up.", "input": "1, 2", "output": 3}, {"instruction": "Name a bird.", "input": '
+        'null, "output": "The wren."}]', False, [A, B], []),
     "a JSON object in a fence": (
         '```json\n{"tasks": [{"Instruction": "Add them up.", "Input": "1, 2", "Output": "3"}]}\n```', False, [A], []),
     "JSON lines, one broken": (
-        '{"instruction": "Add them up.", "input": "1, 2", "output": "3"}\n{"instruction": "Name a bird", "input: "", }\n'
-        '{"instruction": "Is it a noun?", "input": "run", "output": "No."}', False, [A, C], ["broken JSON"]),
+        '{"instruction": "Add them up.", "input": "1, 2", "output": "3"}\n{"instruction": "Name a bird", "input: "", '
+        '}\n{"instruction": "Is it a noun?", "input": "run", "output": "No."}', False, [A, C], ["broken JSON"]),
     "JSON that was cut": (
         '[{"instruction": "Add them up.", "input": "1, 2", "output": "3"}, {"instruction": "Name a', True, [A],
         ["cut off"]),
@@ -62,9 +62,11 @@ ANSWERS = {
     "talk before and rules between": (
         "Of course! Here you are:\n\n---\n4. Instruction:" + FIRST + "\n\n---" + SECOND, False, [A, B], []),
     "the label first": (
-        " Is it a noun?\nOutput: No.\nInput: run\n\n5. Instruction: Name a bird.\nOutput: The wren.", False, [C, B], []),
+        " Is it a noun?\nOutput: No.\nInput: run\n\n5. Instruction: Name a bird.\nOutput: The wren.",
+        False, [C, B], []),
     "a refusal": ("I'm sorry, but I can't help with that.", False, [], ["no output"]),
-    "a table": ("| Instruction | Input | Output |\n|---|---|---|\n| Add them up. | 1, 2 | 3 |", False, [], ["no output"]),
+    "a table": (
+        "| Instruction | Input | Output |\n|---|---|---|\n| Add them up. | 1, 2 | 3 |", False, [], ["no output"]),
     "nothing but blank lines": ("\n \n", False, [], []),
 }  # fmt: skip
 

@@ -73,7 +73,7 @@ def test_a_hopeless_type_is_given_up():
 
 
 def a_seed(number, kind):
-    instruction = f"{kind} seed {number} about {'ships stars rivers'.split()[number % 3]}"
+    instruction = f"{kind} seed {number} about {['ships', 'stars', 'rivers'][number % 3]}"
     return {
         "id": digest([kind, number]),
         "parents": [f"seeds.jsonl#{kind}{number}"],
@@ -102,7 +102,7 @@ def test_the_type_of_a_seed():
 def writer(request):
     draw = random.Random(request.key(MODEL))
     numbers = ", ".join(str(draw.randrange(1000)) for _ in range(4))
-    said = " ".join(draw.sample("ships stars rivers songs maps tools birds letters numbers loops".split(), 5))
+    said = " ".join(draw.sample(["ships", "stars", "rivers", "songs", "tools", "birds", "letters", "loops"], 5))
     asked = text_of(request.messages)
     if "classification tasks" in asked:
         return Answer(f" Is {said} good or bad?\nOutput: good\nInput: the {said}")
@@ -153,15 +153,26 @@ def test_without_quotas_classification_keeps_to_itself(context, model):
     assert 0.2 < sum(kind == {True} for kind in kinds) / len(kinds) < 0.47  # a third of the seeds
 
 
-def test_an_answer_before_its_input_is_no_label(context, model):
-    long = " ".join(["word"] * 11)
-    ctx, runtime = context(lambda request: Answer(f" Name five birds.\nOutput: {long}\nInput: the garden"))
-    list(run(SEEDS[:6], ctx, model, count=1, max_requests=5))
-    assert {reason for _, reason, _ in runtime.dropped} == {"answered before its input"}
+@pytest.mark.parametrize(
+    ("output", "kept"),
+    [
+        ("a b c", True),
+        ("a b c d", False),
+        ("fish, birds, cats or dogs", True),
+        ("鱼和鸟和猫咪", True),
+        ("鱼和鸟和猫咪吗", False),
+    ],
+)
+def test_what_can_be_a_label(context, model, output, kept):
+    said = f" Are they fish or birds or cats or dogs?\nOutput: {output}\nInput: the garden"
+    for seeds in (SEEDS[:6], SEEDS[12:]):  # where a model answers before the input, it is no more than that
+        ctx, runtime = context(lambda request: Answer(said))
+        assert len(list(run(seeds, ctx, model, count=1, max_requests=1))) == kept
+        assert [reason for _, reason, _ in runtime.dropped] == ["output is no label"] * (not kept)
 
 
 def test_more_of_a_type_than_wanted(context, model):
-    ctx, runtime = context(
+    ctx, _runtime = context(
         lambda request: Answer(
             writer(request).text + "\n\n5. Instruction:" + writer(request).text.replace(" Name ", " Give ").title()
         )
@@ -197,7 +208,7 @@ def test_the_pace_of_answers_changes_no_type(context, model, pace):
 
 def test_a_type_that_no_seed_has(context, model):
     ctx, _ = context()
-    with pytest.raises(StepError, match="no seed task has the type 'cods'; did you mean 'code'?"):
+    with pytest.raises(StepError, match="no seed task has the type 'cods'; did you mean 'code'"):
         list(run(SEEDS, ctx, model, types={"cods": 5}))
     with pytest.raises(StepError, match="types belongs to the default reading; alpaca is as it was published"):
         list(run(SEEDS, ctx, model, types={"code": 5}, reading="alpaca"))

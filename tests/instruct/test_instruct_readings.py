@@ -67,7 +67,8 @@ def test_the_further_requests_of_self_instruct(name):
 @pytest.mark.parametrize(
     "fact",
     ["20 tasks", "hardly any verb", "questions", "commands", "classes", "editing", "pictures or sound", "cannot act",
-     "reminders", "In English", "One or two sentences", "concrete example", "real data", "stand-in", "at most 100 words",
+     "reminders", "In English", "One or two sentences", "concrete example",
+     "real data", "stand-in", "at most 100 words",
      '"<noinput>"', "fewer than 100 words"],
 )  # fmt: skip
 def test_what_alpaca_requires(fact):
@@ -76,8 +77,8 @@ def test_what_alpaca_requires(fact):
 
 @pytest.mark.parametrize(
     "fact",
-    ["10项", "动词尽可能不重复", "问句", "祈使句", *belle.TYPES, "图片、音频和视频", "打开链接", "闹钟", "提醒", "用中文写",
-     "一到两句话", "真实的资料", "不用占位符", "内容充实", "“<无输入>”", "恰当的回答"],
+    ["10项", "动词尽可能不重复", "问句", "祈使句", *belle.TYPES, "图片、音频和视频", "打开链接", "闹钟", "提醒",
+     "用中文写", "一到两句话", "真实的资料", "不用占位符", "内容充实", "“<无输入>”", "恰当的回答"],
 )  # fmt: skip
 def test_what_belle_requires(fact):
     assert fact in whole(belle.prompt(ASKS["belle"]))
@@ -263,7 +264,9 @@ ALPACA = {
         " A.\n4. Input:\nx\n4. Output:\na\n4. Output:\nb",
         [("", "", "A.\n4. Input:\nx\n4. Output:\na\n4. Output:\nb", "not three fields")],
     ),
-    "wrong order": (" A.\n4. Output:\na\n4. Input:\nx", [("", "", "A.\n4. Output:\na\n4. Input:\nx", "not three fields")]),
+    "wrong order": (
+        " A.\n4. Output:\na\n4. Input:\nx",
+        [("", "", "A.\n4. Output:\na\n4. Input:\nx", "not three fields")]),
     "no input otherwise": (" A.\n4. Input:\nnone\n4. Output:\na", [("A.", "none", "a", "")]),  # as published
     "heading inside": (
         " A.\n4. Input:\nx\n4. Output:\n### Title\ntext",

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from factory import Drop, Message, assistant, user
-from factory.text.words import words
+from factory.text.words import is_unspaced, words
 
-from ..faults import fault_in_instruction, fault_in_output
+from ..faults import fault_in_instruction, fault_in_output, repetition
 from ..parsing import Block, parse_tasks, task_text
 from . import Ask, Reading
 
-LONGEST_LABEL = 10  # words, or characters where unspaced: more is an answer, which cannot stand before its input
+LONGEST_LABEL = 3  # words; twice as many characters of unspaced scripts. One that is named may be longer
 
 ASK = (
     "Below is a numbered list of {kind}{subject}. Each has an instruction, an input (or none, where the "
@@ -118,7 +118,16 @@ def _fault(block: Block, ask: Ask, outputs: list[str], least: int, most: int, bl
     """Why a block is none to keep."""
     if block.fault:
         return Drop(block.fault)
-    if block.output_first and len(words(block.output)) > LONGEST_LABEL:
-        return Drop("answered before its input")
+    if (ask.labels_first or block.output_first) and not _is_label(block.output, block.instruction):
+        return Drop("output is no label", output=block.output[:80])
+    if share := repetition(block.instruction):
+        return Drop("instruction repeats itself", share=round(share, 3))
     fault = fault_in_instruction(block.instruction, block.input, least, most, blacklist)
     return fault or fault_in_output(block.output, block.instruction, block.input, () if ask.labels_first else outputs)
+
+
+def _is_label(output: str, instruction: str) -> bool:
+    """Whether an output can be a label: it is short, or all of its words stand in the instruction."""
+    tokens = words(output)
+    longest = 2 * LONGEST_LABEL if is_unspaced(output) else LONGEST_LABEL
+    return len(tokens) <= longest or set(tokens) <= set(words(instruction))
