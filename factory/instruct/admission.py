@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from factory import CausalLM, Context, Drop, StepError, assistant, derive, digest, text_of, user
+from factory import CausalLM, Context, Drop, StepError, assistant, derive, digest, user
 from factory.text.words import words
 
 from .coverage import Collapse, Coverage
@@ -18,7 +18,7 @@ from .tally import Tally
 class Admission:
     """The account of a run: candidates come in order of their draws, whatever order their answers came in.
 
-    evaluation  what is told apart from evaluation sets: an object whose hit(text) is a Drop or None
+    evaluation  what is told apart from evaluation sets: an object whose hit_by(record) is a Drop or None
     """
 
     def __init__(
@@ -75,8 +75,7 @@ class Admission:
         """Whether a candidate holds a passage of an evaluation set."""
         if self.evaluation is None:
             return None
-        said = "\n\n".join([text_of(candidate["prompt"]), text_of(candidate["completion"])])
-        hit: Drop | None = self.evaluation.hit(said)
+        hit: Drop | None = self.evaluation.hit_by(candidate)
         return hit
 
     def accept(self, candidate: Any, draw: int) -> None:

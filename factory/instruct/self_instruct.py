@@ -99,7 +99,8 @@ def self_instruct(
     types          tasks wanted of each type the seeds have, or shares of count; each request then asks for the type
                    that is least filled, and shows tasks of it. For the default reading
     shots          seed tasks shown in a request; machine_shots: accepted ones shown besides, 0.5 being one in every
-                   other request. By default 3 and 0.5; alpaca and belle 3 and 0, self_instruct 6 and 2
+                   other request. 3 and 0 by default, self_instruct 6 and 2. With 0 a seed more asks anew only where
+                   it is shown; what is fed back makes more variety and, from a weak model, more nonsense
     per_request    tasks asked for in one request: 1 by default, with which small models do best; alpaca 20, belle 10
     subject        what the tasks are about, such as "Python programming"; the seeds alone decide when empty
     likeness       rouge_l or bm25: how like a seed or an accepted task another one is. novelty: the value above

@@ -83,7 +83,7 @@ def reading(least: int, most: int, blacklist: Sequence[str]) -> Reading:
             yield block, _fault(block, ask, outputs, least, most, blacklist)
 
     return Reading(
-        "default", prompt, stop, read, shots=3, machine_shots=0.5, temperature=0.7, top_p=0.9, max_tokens=200,
+        "default", prompt, stop, read, shots=3, temperature=0.7, top_p=0.9, max_tokens=200,
         tokens_for_each=True, latin=False,
     )  # fmt: skip
 
