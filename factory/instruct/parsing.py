@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .faults import is_no_input
+
 LABELS = {
     "instruction": "instruction",
     "instructions": "instruction",
@@ -39,15 +41,6 @@ _TITLE = re.compile(rf"^{DECORATION}(?:task|example|任务|示例)\s?\d{{1,3}}\s
 _RULE = re.compile(r"^\s*(?:#{3,}|-{3,}|\*{3,}|={3,}|_{3,})\s*$")
 _BARE_NUMBER = re.compile(rf"(?:\n|^)\s*(?:\*\*|#{{1,4}} ?)?{NUMBER}\s*$")
 _END = re.compile(r"<\|?(?:im_end|im_start|endoftext|eot_id|end_of_text)\|?>|</s>")
-_NO_INPUT = re.compile(
-    r"(?:there (?:is|was) )?(?:no|none|not|without|nil|null|empty|nothing|n ?/? ?a)?"
-    r"(?: an?y?| additional| specific| further)*"
-    r"(?: ?inputs?)?(?: (?:is|was|data|text))*(?: ?(?:needed|required|provided|given|necessary|available|applicable))?"
-    r"(?: (?:for|in) this (?:task|instruction))?"
-    r"|(?:this|the) (?:task|instruction) (?:does not|doesn't) (?:require|need)(?: an?y?)?(?: additional)? inputs?"
-    r"|inputs? (?:is )?not (?:needed|required|provided|given|necessary|applicable)"
-    r"|无|无输入|没有输入|没有|无需输入|不需要输入|なし|入力なし"
-)
 _NO_OUTPUT = re.compile(r"|none|no ?output|n/a|none (?:needed|required|provided)|输出|无输出")
 _FENCE = re.compile(r"^\s*```[\w+-]*\s*$")
 _INLINE = re.compile(r"(?<=[\s.。?!？！;；])[*_]{0,2}(Input|Output|输入|输出)[*_]{0,2}\s?[:：]")
@@ -245,9 +238,3 @@ def _content(lines: list[str]) -> str:
     if text.count("**") % 2 and text.endswith("**"):
         return text.removesuffix("**").rstrip()
     return text
-
-
-def is_no_input(text: str) -> bool:
-    """Whether a model said, in one of its many ways, that a task has no input."""
-    plain = " ".join(text.strip(_EDGES).lower().replace("’", "'").split())
-    return len(plain) < 80 and _NO_INPUT.fullmatch(plain) is not None

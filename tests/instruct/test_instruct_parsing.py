@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.instruct.parsing import Block, is_no_input, parse_tasks, task_text
+from factory.instruct.faults import is_no_input
+from factory.instruct.parsing import Block, parse_tasks, task_text
 
 
 def told(answer, cut=False):

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from factory import Drop, Message, assistant, user
 from factory.text.words import is_unspaced, words
 
-from ..faults import fault_in_instruction, fault_in_output, repetition
+from ..faults import fault_in_instruction, fault_in_output
+from ..gates.repeated_text import repetition
 from ..parsing import Block, parse_tasks, task_text
 from . import Ask, Reading
 
