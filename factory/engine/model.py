@@ -17,7 +17,7 @@ BUDGET = "budget used up"  # the error of a request that was not sent
 class Request:
     """One question to a model. Everything but `about` goes into the response cache's key.
 
-    A last message with role `assistant` is a beginning that a local model continues.
+    A last message with the role `turn` is a beginning that a local model continues.
     `index` is the draw or sample number: a repeated prompt with another index is a new draw.
     """
 
@@ -29,6 +29,7 @@ class Request:
     stop: tuple[str, ...] = ()
     presence_penalty: float = 0.0  # taken off the logit of every token that the answer holds already
     schema: dict[str, Any] | None = None  # JSON Schema of the answer, which is then read into `Answer.data`
+    turn: str = "assistant"  # whose words the answer is: a local model can also write the user's
     about: Any = field(default=None, compare=False)  # the caller's own note, handed back with the answer
 
     def key(self, model: Model) -> str:
@@ -38,6 +39,8 @@ class Request:
             del said["schema"]
         if not self.presence_penalty:  # likewise
             del said["presence_penalty"]
+        if self.turn == "assistant":  # likewise
+            del said["turn"]
         return digest([model.identity, said], 16)
 
 

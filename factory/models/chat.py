@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -22,20 +24,36 @@ PLAIN = (
     "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
 )
 MARK = "\ue000"  # a private-use character: stands for an answer to see what a template writes behind one
+SEAM = "\ue001"  # stands inside a control token that a message spells out: there it is cut, and becomes plain text
 
 
-def prompt_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
-    """The text an answer continues. A last message of the assistant is a beginning: the answer goes on from it."""
+def prompt_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], turn: str = "assistant") -> str:
+    """The text an answer continues. A last message of the role whose turn it is, is a beginning: the answer goes on.
+
+    turn   `user` stops where the user's words would stand, so that the model writes them
+    """
+    return "".join(_pieces_at_seams(tokenizer, _prompt(tokenizer, messages, turn)))
+
+
+def encode_prompt(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], turn: str = "assistant"
+) -> list[int]:
+    """The token ids of `prompt_text`; the template writes the special tokens, the tokenizer adds none.
+
+    Only the template can: `<|im_end|>` in a message is encoded as the characters it is written with, and ends nothing.
+    """
+    return _encode(tokenizer, _prompt(tokenizer, messages, turn))
+
+
+def _prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], turn: str) -> str:
     beginning = ""
-    if messages and messages[-1]["role"] == "assistant":
-        beginning = messages[-1]["content"]
+    if messages and messages[-1]["role"] == turn:
+        beginning = _sealed(tokenizer, messages[-1]["content"])
         messages = messages[:-1]
-    return _render(tokenizer, messages, True) + beginning
-
-
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
-    """The token ids of `prompt_text`; the template writes the special tokens, the tokenizer adds none."""
-    return _encode(tokenizer, prompt_text(tokenizer, messages))
+    if turn == "assistant":
+        return _render(tokenizer, messages, True) + beginning
+    begun = _render(tokenizer, [*messages, Message(role=turn, content=MARK)], False)
+    return begun.rpartition(MARK)[0] + beginning
 
 
 def encode_turns(
@@ -89,7 +107,7 @@ def _answered(tokenizer: PreTrainedTokenizerBase, context: Sequence[Message], be
     if not found:
         tail = tokenizer.eos_token or ""
     if not after.startswith(before):  # the template writes something before an answer that it leaves out when asking
-        after = before + answer["content"] + tail
+        after = before + _sealed(tokenizer, answer["content"]) + tail
     return after.rstrip() if tail.strip() else after
 
 
@@ -117,10 +135,34 @@ def _tokenise(tokenizer: PreTrainedTokenizerBase, pieces: Sequence[tuple[str, in
 
 
 def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], asking: bool) -> str:
+    """What the template makes of messages, with a seam in every control token that is not of its making."""
     plain = None if tokenizer.chat_template else PLAIN
-    turns = [dict(message) for message in messages]
+    turns = [{**message, "content": _sealed(tokenizer, message["content"])} for message in messages]
     return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=asking, chat_template=plain))
 
 
+def _sealed(tokenizer: PreTrainedTokenizerBase, content: str) -> str:
+    """A message's text with a seam behind the first character of every control token in it."""
+    control = _control(tokenizer, len(tokenizer))
+    return control[0].sub(lambda found: found[0][0] + SEAM + found[0][1:], content) if control else content
+
+
+def _pieces_at_seams(tokenizer: PreTrainedTokenizerBase, text: str) -> list[str]:
+    control = _control(tokenizer, len(tokenizer)) if SEAM in text else None
+    return control[1].split(text) if control else [text]
+
+
+@functools.lru_cache(maxsize=8)
+def _control(tokenizer: PreTrainedTokenizerBase, size: int) -> tuple[re.Pattern[str], re.Pattern[str]] | None:
+    """Expressions for the tokenizer's special tokens and for the seams in them; `size` grows with these tokens."""
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    found = sorted((token for token in special if len(token) > 1), key=len, reverse=True)
+    seams = (f"(?<={re.escape(token[0])}){SEAM}(?={re.escape(token[1:])})" for token in found)
+    return (re.compile("|".join(map(re.escape, found))), re.compile("|".join(seams))) if found else None
+
+
 def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    ids: list[int] = []
+    for piece in _pieces_at_seams(tokenizer, text):
+        ids += tokenizer(piece, add_special_tokens=False)["input_ids"]
+    return ids

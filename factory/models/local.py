@@ -74,7 +74,7 @@ def answer_batch(
     rows: dict[int, Row] = {}
     for place, (request, key) in enumerate(zip(requests, keys, strict=True)):
         try:
-            prompt = encode_prompt(tokenizer, request.messages)
+            prompt = encode_prompt(tokenizer, request.messages, request.turn)
         except TemplateError as error:  # a template may ask for alternating roles, say
             answers[place] = Answer("", "failed", f"the chat template refuses: {error}", request=request)
             continue

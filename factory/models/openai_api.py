@@ -219,6 +219,11 @@ class Retry:
 
 def _body(model: OpenAI, request: Request) -> dict[str, Any]:
     """The request as JSON. Values that are the protocol's defaults are left out: some models accept nothing else."""
+    if request.turn != "assistant":
+        raise ModelError(
+            f"{model.uri.partition('?')[0]}: chat completions write the assistant's words only; a step that has the "
+            f"model write the {request.turn}'s turn (magpie) needs a local model"
+        )
     official = model.base_url == DEFAULT_URL
     body: dict[str, Any] = {"model": model.name, "messages": list(request.messages)}
     body["max_completion_tokens" if official else "max_tokens"] = request.max_tokens
