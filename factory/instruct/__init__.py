@@ -1,4 +1,4 @@
-"""Instructions are made here: from seed tasks, and from documents."""
+"""Instructions are made here: from seed tasks, from documents, from a model alone, and from one another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ import factory
 
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
-    from . import from_documents, novelty, novelty_by_meaning, self_instruct
+    from . import (
+        backtranslate,
+        evolve,
+        from_documents,
+        grid,
+        magpie,
+        multi_turn,
+        novelty,
+        novelty_by_meaning,
+        self_instruct,
+    )
     from .gates import (
         answer_language,
         broken_code,
@@ -22,10 +32,15 @@ def register_steps() -> list[factory.Step]:
 
     return [
         answer_language.answer_language,
+        backtranslate.backtranslate,
         broken_code.broken_code,
         contaminated.contaminated,
+        evolve.evolve,
         from_documents.from_documents,
+        grid.grid,
         identity.identity_leaks,
+        magpie.magpie,
+        multi_turn.multi_turn,
         novelty.novel,
         novelty_by_meaning.novel_by_meaning,
         refusals.refusals,

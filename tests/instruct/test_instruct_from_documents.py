@@ -5,7 +5,9 @@ import random
 import pytest
 
 from factory import Answer, digest, text_of
-from factory.instruct.from_documents import beginning, from_documents, question_in, two_requests
+from factory.instruct.from_documents import from_documents, most_requests
+from factory.instruct.grounding import question_in
+from factory.instruct.passages import beginning
 
 run = from_documents.function
 
@@ -45,7 +47,9 @@ def test_a_record_is_a_question_with_its_answer_and_its_document(context, model)
     assert text_of(made[0]["completion"]) == "A grown wren weighs about five grams."
     assert [record["parents"] for record in made] == [[document["id"]] for document in documents()]
     assert made[0]["meta"] == {
-        "question": "What does a grown wren weigh?",
+        "instruction": "What does a grown wren weigh?",
+        "input": "",
+        "kind": "question",
         "number": 0,
         "model": "fake:writer",
         "support": 1.0,
@@ -61,7 +65,7 @@ def test_the_passage_can_be_part_of_the_prompt(context, model):
 def test_the_answer_is_asked_with_question_and_passage(context, model):
     ctx, runtime = context(expert)
     list(run(iter(documents()), ctx, model, per_document=2))
-    assert len(runtime.asked) == two_requests(len(BIRDS), per_document=2) == 16
+    assert len(runtime.asked) == most_requests(len(BIRDS), per_document=2) == 16
     asked = [request.messages[0]["content"] for request in runtime.asked if not is_question(request)]
     assert "Question: What does a grown wren weigh?" in asked[0]
     assert documents()[0]["text"] in asked[0]

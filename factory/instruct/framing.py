@@ -1,0 +1,34 @@
+"""Texts of other people inside a prompt of ours: shown whole, between marks they do not hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from factory import Message
+
+# What chat templates write between turns. A local model never sees such a token in a message as one (models/chat.py);
+# a server may, and would take the rest of a document for another turn.
+_CONTROL = re.compile(
+    r"<(?=\|[\w-]{1,40}\|>|[/]?(?:s|start_of_turn|end_of_turn)>|<SYS>>|</SYS>>|｜)|\[(?=/?(?:INST|SYSTEM_PROMPT)\])"
+)
+
+
+def framed(text: str, name: str = "text") -> str:
+    """A text between the lines `<name>` and `</name>`; the name gets a number when the text holds these itself."""
+    number = 1
+    tag = name
+    while f"<{tag}>" in text or f"</{tag}>" in text:
+        number += 1
+        tag = f"{name}-{number}"
+    return f"<{tag}>\n{defused(text)}\n</{tag}>"
+
+
+def framed_turns(messages: Iterable[Message]) -> str:
+    """A conversation, each turn in a frame named by its role; system messages are left out."""
+    return "\n".join(framed(m["content"], m["role"]) for m in messages if m["role"] != "system")
+
+
+def defused(text: str) -> str:
+    """A text as it may stand in a prompt: control tokens of chat templates get a blank, so that none is one."""
+    return _CONTROL.sub(lambda found: f"{found[0]} ", text)
