@@ -37,8 +37,8 @@ from .writing import instruction_in
 
 ASK = (
     "{text}\n\nSomebody asked an assistant for something, and this is what the assistant wrote. Find out what was "
-    "asked for. Write it in one or two sentences, as that person would have put it to the assistant, in the language of the "
-    "text; name the subject, and do not give away what the answer says. Write the request and nothing else."
+    "asked for. Write it in one or two sentences, as that person would have put it to the assistant, in the language "
+    "of the text; name the subject, and do not give away what the answer says. Write the request and nothing else."
 )
 BEGINS = "Request:"
 JUDGE = (

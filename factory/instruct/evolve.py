@@ -65,12 +65,13 @@ OURS = (
 )  # fmt: skip
 SAME = 0.9  # ROUGE-L F above which a task is still the one it was made from
 SORRY = 80  # words: a shorter answer that holds "sorry" is an apology (Xu et al. 2023, section 3.2)
-EMPTY_WORDS = frozenset(  # noqa: SIM905; yes and no are answers
-    "a an the this that these those it its i you he she we they me him her us them my your his our their and or but if "
-    "so as of in on at to for from by with without about into over under than then there here is are was were be been "
-    "am do does did done has have had will would can could should may might must well very just too "
-    "also only all any some such what which who whom whose when where why how please sure thanks thank".split()
-) | frozenset("的了是在我你他她它们这那和与或也都不很就吗呢吧啊")
+_EMPTY = (  # yes and no are answers
+    "a an the this that these those it its i you he she we they me him her us them my your his our their and or but "
+    "if so as of in on at to for from by with without about into over under than then there here is are was were be "
+    "been am do does did done has have had will would can could should may might must well very just too also only "
+    "all any some such what which who whom whose when where why how please sure thanks thank "
+)
+EMPTY_WORDS = frozenset(_EMPTY.split()) | frozenset("的了在我你他她它们这那和与或也都很就吗呢吧啊")
 
 
 def most_requests(records: int, rounds: int = 1, **_: Any) -> int:

@@ -16,9 +16,8 @@ _CONTROL = re.compile(
 
 def framed(text: str, name: str = "text") -> str:
     """A text between the lines `<name>` and `</name>`; the name gets a number when the text holds these itself."""
-    number = 1
-    tag = name
-    while f"<{tag}>" in text or f"</{tag}>" in text:
+    number, tag, held = 1, name, text.casefold()
+    while f"<{tag}>" in held or f"</{tag}>" in held:
         number += 1
         tag = f"{name}-{number}"
     return f"<{tag}>\n{defused(text)}\n</{tag}>"

@@ -97,7 +97,8 @@ def from_documents(
     context       whether the passage is part of a question's prompt; if not, questions that point at it are dropped
     fields        what an extraction looks for; the model chooses three to six facts when empty
     structured    whether extractions are asked for by a JSON schema, which large models follow
-    support       share of the answer's content words that must stand in the passage; 0 leaves it to the judge
+    support       share of the answer's content words that must stand in the passage, and then every number in it; 0
+                  leaves it to the judge
     judge         a model that is asked whether the passage supports the answer; what it does not say yes to is dropped
     novelty       ROUGE-L F above which a question is too like another one about its document
     evaluation    datasets whose items must not be among the tasks
@@ -226,7 +227,10 @@ class Grounding:
     def unsupported(self, task: Task) -> Drop | None:
         share = support(task.output, task.passage, task.instruction)
         task.meta["support"] = round(share, 4)
-        return Drop("not supported by its passage", support=round(share, 4)) if share < self.least else None
+        if share < self.least:
+            return Drop("not supported by its passage", support=round(share, 4))
+        number = grounding.strange_number(task.output, task.passage, task.instruction) if self.least else None
+        return Drop("not supported by its passage", number=number) if number else None
 
     def support_request(self, task: Task) -> Request:
         messages = grounding.support_request(task.passage, task.instruction, task.output)

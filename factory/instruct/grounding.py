@@ -11,7 +11,7 @@ from factory import Answer, Drop, Message, assistant, user
 from factory.text.overlap import support
 from factory.text.words import is_unspaced, words
 
-from .framing import framed
+from .framing import defused, framed
 
 # The passage stands last: small models hold on to what they read last.
 ASK_QUESTION = (
@@ -64,6 +64,7 @@ _ACCORDING = re.compile(
 _FIELD = re.compile(
     r"^[\s*_#>`\-•]*(?:\(?\d{1,2}[.)]\s*)?[*_`\"]*(?P<name>[^:：\n]{1,60}?)[*_`\"]*\s*[:：]\s*(?P<value>.*)$"
 )
+_ITEM = re.compile(r"^\s*\(?\d{1,2}[.)]\s", re.M)
 _NONE = re.compile(r"(?:none|null|n/a|unknown|not (?:said|given|mentioned|stated|specified))\.?|", re.I)
 _VERDICT = re.compile(r"\W*(?:(?P<yes>yes|supported|是|支持)|(?P<no>no|not|unsupported|不|否))(?![^\W_])", re.I)
 
@@ -73,7 +74,7 @@ def question_request(passage: str) -> list[Message]:
 
 
 def answer_request(passage: str, question: str) -> list[Message]:
-    return user(ASK_ANSWER.format(passage=framed(passage), question=question)) + assistant(ANSWER_BEGINS)
+    return user(ASK_ANSWER.format(passage=framed(passage), question=defused(question))) + assistant(ANSWER_BEGINS)
 
 
 def summary_request(passage: str, form: str) -> list[Message]:
@@ -81,7 +82,7 @@ def summary_request(passage: str, form: str) -> list[Message]:
 
 
 def extraction_request(passage: str, fields: Sequence[str]) -> list[Message]:
-    ask = ASK_FIELDS.format(fields=", ".join(fields), passage=framed(passage)) if fields else None
+    ask = ASK_FIELDS.format(fields=defused(", ".join(fields)), passage=framed(passage)) if fields else None
     return user(ask or ASK_FACTS.format(passage=framed(passage)))
 
 
@@ -129,15 +130,21 @@ def fields_in(answer: Answer, wanted: Sequence[str]) -> dict[str, str | None]:
         found = (_FIELD.match(line) for line in answer.text.splitlines())
         pairs = [(line["name"], line["value"]) for line in found if line]
     known = {" ".join(words(name)): name for name in wanted}
-    fields: dict[str, str | None] = {}
+    fields: dict[str, tuple[str, str | None]] = {}  # by the name's words, so that Name and name are one
     for name, value in pairs:
-        name = " ".join(str(name).split())
-        if wanted and (name := known.get(" ".join(words(name)), "")) == "":
+        key = " ".join(words(str(name)))
+        if key in fields or not key or (wanted and key not in known):
             continue
         said = " ".join(str(value or "").split()).strip("*_`\"' ")
-        if name and name not in fields:
-            fields[name] = None if _NONE.fullmatch(said) else said
-    return fields
+        fields[key] = known.get(key, " ".join(str(name).split())), None if _NONE.fullmatch(said) else said
+    return dict(fields.values())
+
+
+def strange_number(said: str, *sources: str) -> str | None:
+    """A number in what was said that none of the sources has. Numbers of a list's items do not count."""
+    known = {token for source in sources for token in words(source)}
+    tokens = words(_ITEM.sub("", said))
+    return next((token for token in tokens if token.isdecimal() and token not in known), None)
 
 
 def stands_in(value: str, passage: str) -> bool:
@@ -154,6 +161,9 @@ def extracted(fields: dict[str, str | None], passage: str, wanted: Sequence[str]
     """
     held = {name: value for name, value in fields.items() if value is not None and stands_in(value, passage)}
     strange = sorted(name for name, value in fields.items() if value is not None and name not in held)
+    if not wanted:  # one value under several names is one fact
+        firsts = {value: name for name, value in reversed(held.items())}
+        held = {name: value for name, value in held.items() if firsts[value] == name}
     kept: dict[str, str | None] = dict(held)
     if wanted:
         kept = {name: fields.get(name) for name in wanted}

@@ -39,5 +39,5 @@ def beginning(text: str, most: int) -> str:
     text = text.strip()
     if len(text) <= most:
         return text
-    ends = [match.start() for match in _SENTENCE_END.finditer(text[: most + 1]) if match.start() >= most // 2]
+    ends = [match.start() for match in _SENTENCE_END.finditer(text[: most + 1]) if most // 2 <= match.start() <= most]
     return text[: ends[-1] if ends else most].rstrip()

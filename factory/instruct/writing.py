@@ -117,6 +117,8 @@ def written(
             yield gen.accept(_made(gen, draw, said))
         if gen.tally.accepted >= bounds.count or fault == OVER_BUDGET:
             break
+    if not gen.tally.accepted and gen.tally.candidates and not gen.stopped and bounds.min_yield:
+        raise StepError(gen.tally.diagnosis(name, bounds.min_yield))
 
 
 def _made(gen: Generation, draw: Draw, said: str) -> Any:
