@@ -127,6 +127,14 @@ def from_documents(
     gen.report("From documents", "A question and an answer are two requests.", asked.table())
 
 
+def circular(task: Task) -> Drop | None:
+    """An answer that says nothing its question did not say, unless the question gave a choice."""
+    question, said = words(task.instruction), words(task.output)
+    if len(said) > 3 and "or" not in question and support(task.output, task.instruction) == 1:
+        return Drop("echoes its question")
+    return None
+
+
 class Grounding:
     """The way from passages to tasks to answers; a task that fails a check leaves it, with a reason."""
 
@@ -211,7 +219,7 @@ class Grounding:
             if answer is not None:
                 task.output = grounding.said_in(answer.text)
                 fault = fault_in_answer(answer, task.output, task.instruction)
-                fault = fault or self.evasive(task.output) or self.unsupported(task)
+                fault = fault or self.evasive(task.output) or circular(task) or self.unsupported(task)
             if fault is None:
                 yield task
             else:

@@ -45,7 +45,7 @@ ANSWER_BEGINS = "According to the text,"  # holds small models to it; taken off 
 QUESTION_MARKS = "?？؟՞\u037e"
 POINTERS = (
     "the text", "this text", "the passage", "this passage", "the paragraph", "the article", "the document",
-    "the author", "text above", "above text", "text below", "文中", "本文", "上文",
+    "the author", "original text", "given text", "text above", "above text", "text below", "文中", "本文", "上文",
 )  # fmt: skip
 UNKNOWN = (
     "text does not", "passage does not", "text doesn't", "passage doesn't", "not mentioned", "没有提到", "未提及",
@@ -65,6 +65,7 @@ _FIELD = re.compile(
     r"^[\s*_#>`\-•]*(?:\(?\d{1,2}[.)]\s*)?[*_`\"]*(?P<name>[^:：\n]{1,60}?)[*_`\"]*\s*[:：]\s*(?P<value>.*)$"
 )
 _ITEM = re.compile(r"^\s*\(?\d{1,2}[.)]\s", re.M)
+_WORD = re.compile(r"[^\W\d_]+(?:[\s,]|$)")  # doctest.run() and read_file keep their small letter
 _NONE = re.compile(r"(?:none|null|n/a|unknown|not (?:said|given|mentioned|stated|specified))\.?|", re.I)
 _VERDICT = re.compile(r"\W*(?:(?P<yes>yes|supported|是|支持)|(?P<no>no|not|unsupported|不|否))(?![^\W_])", re.I)
 
@@ -118,7 +119,7 @@ def question_in(text: str) -> str:
 def said_in(text: str) -> str:
     """An answer or a summary without the label or the words about the text that it begins with."""
     said = _ACCORDING.sub("", _SAID_LABEL.sub("", text.strip(), count=1)).strip()
-    return said[:1].upper() + said[1:]
+    return said[:1].upper() + said[1:] if _WORD.match(said) else said
 
 
 def fields_in(answer: Answer, wanted: Sequence[str]) -> dict[str, str | None]:

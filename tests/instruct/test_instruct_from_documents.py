@@ -94,6 +94,7 @@ def test_the_pace_of_answers_changes_nothing(context, model):
         (" What does it weigh?", " Its weight is not mentioned.", "passage does not say"),
         (" What does it weigh?", " The passage says five grams.", "answer points at its passage"),
         (" What does it weigh?", " What does it weigh?", "echoes its question"),
+        (" What does a grown wren weigh?", " It is what a grown wren does weigh.", "echoes its question"),
     ],
 )
 def test_rejected_candidates_and_their_documents_are_dropped(context, model, question, answer, reason):
@@ -331,3 +332,9 @@ def test_a_hostile_document_is_a_document(context, model, text):
     (made,) = run(iter([a_document(text)]), ctx, model, context=True)
     assert text_of(made["prompt"]) == f"{text}\n\nWhat does the wren weigh?"
     assert text_of(made["completion"]) == f"It says {text}"
+
+
+def test_a_name_keeps_its_small_letter(context, model):
+    ctx, _ = context(answering(" What does a wren weigh?", " According to the text, wren_weight() says five grams."))
+    (made,) = run(iter(documents(["wren"])), ctx, model)
+    assert text_of(made["completion"]) == "wren_weight() says five grams."
