@@ -31,7 +31,7 @@ from .faults import fault_in_instruction, first_of, refusal
 from .framing import framed
 from .generation import Generation, Novelty, fault_in_answer, unusable
 from .grounding import verdict
-from .self_instruct import fields_of
+from .pool import fields_of
 from .writing import instruction_in
 
 Operation = Literal["constrain", "deepen", "concretize", "reason", "complicate", "broaden"]

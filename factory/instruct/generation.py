@@ -30,8 +30,9 @@ class Generation:
     ) -> None:
         self.ctx, self.model, self.budget, self.total = ctx, model, budget, total
         self.evaluation = Evaluation(list(evaluation))
-        self.tally = Tally()
+        self.tally = Tally(prices=model.prices)
         self.stopped = False  # by the budget
+        self.why = ""  # it ended short of what was asked for
 
     def ask(
         self, requests: Iterable[Request], ahead: int | None = None, model: CausalLM | None = None
@@ -41,8 +42,8 @@ class Generation:
             if answer.over_budget:
                 self.stopped = True
             else:
-                self.tally.requests += 1
-            self.ctx.progress(self.tally.accepted, self.total, f"{self.tally.requests} requests")
+                self.tally.answered(answer)
+            self.ctx.progress(self.tally.accepted, self.total, self.tally.note(self.total))
             yield answer
 
     def relay(
@@ -84,9 +85,11 @@ class Generation:
         return self.evaluation.hit("\n\n".join(part for part in parts if part))
 
     def report(self, title: str, note: str = "", more: str = "") -> None:
-        if self.stopped:
-            note = f"{note} The budget is used up; what it would have gone on with is dropped.".strip()
-        self.ctx.report(title, "\n\n".join(part for part in (self.tally.summary(note), more) if part))
+        if self.why:
+            note = f"{note} It ended short of {self.total}: {self.why}."
+        elif self.stopped:
+            note = f"{note} The budget is used up; what it would have gone on with is dropped."
+        self.ctx.report(title, "\n\n".join(part for part in (self.tally.summary(note.strip()), more) if part))
 
 
 OVER_BUDGET = Drop("budget used up")

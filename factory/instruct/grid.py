@@ -32,7 +32,8 @@ from factory import (
 from .faults import first_of
 from .framing import defused, framed
 from .generation import Generation, Novelty
-from .self_instruct import fields_of
+from .pool import fields_of
+from .tally import cell as in_cell
 from .writing import Bounds, Draw, most_draws, written
 
 Cell = dict[str, str]
@@ -73,7 +74,7 @@ def grid(
     budget: Budget | None = None,
     lookahead: Annotated[int, Field(ge=1)] = 32,
     max_draws: Annotated[int, Field(ge=1)] | None = None,
-    min_yield: Annotated[float, Field(ge=0, le=1)] = 0.02,
+    min_yield: Annotated[float, Field(ge=0, lt=1)] = 0.04,
     temperature: Annotated[float, Field(ge=0)] = 0.8,
     answer_temperature: Annotated[float, Field(ge=0)] = 0.7,
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95,
@@ -94,7 +95,7 @@ def grid(
     budget        bounds on requests, tokens and cost; the step ends with what there is
     lookahead     draws are asked for this far ahead of the answers
     max_draws     tasks drawn at most; 8 for every one to accept by default
-    min_yield     after 40 candidates, the share of accepted ones below which the run is stopped with a diagnosis
+    min_yield     the share of candidates that must get through; when fewer do, the run ends with a diagnosis
     instruction_tokens, answer_tokens  at most; what is cut off there is never kept
     min_words, max_words               of a task
 
@@ -115,13 +116,11 @@ def grid(
         known.add(seed["id"], fields_of(seed)[0])
     sampling = {"temperature": temperature, "top_p": top_p, "max_tokens": instruction_tokens}
     answering = {"temperature": answer_temperature, "top_p": top_p, "max_tokens": answer_tokens}
-    bounds = Bounds(count or most, most, lookahead, min_yield, min_words, max_words, answering)
+    bounds = Bounds(count, most, lookahead, min_yield, min_words, max_words, answering)
     covered = Coverage(values)
     drawn = draws(ctx, seeds, values, shots, most, sampling)
     yield from written(gen, "grid", drawn, known, bounds, covered.count, fault_of=not_ours)
-    short = count is not None and gen.tally.accepted < count and not gen.stopped
-    note = f"It ended short of {count}: max_draws = {most} was reached." if short else ""
-    gen.report("Grid", f"A task and its answer are two requests. {note}".strip(), covered.table())
+    gen.report("Grid", "A task and its answer are two requests.", covered.table())
 
 
 def read_personas(path: Path) -> list[str]:
@@ -228,12 +227,8 @@ class Coverage:
             order = several if len(several) <= self.LONGEST else ordered[: self.LONGEST]
             for value in order:
                 kept, lost = self.counts[name, value, True], self.counts[name, value, False]
-                lines.append(f"| {_cell(name)} | {_cell(value)} | {kept} | {lost} |")
+                lines.append(f"| {in_cell(name)} | {in_cell(value)} | {kept} | {lost} |")
             if len(several) > self.LONGEST:
                 without = sum(not self.counts[name, value, True] for value in several)
-                lines.append(f"| {_cell(name)} | {len(several) - self.LONGEST} more; {without} without a task | | |")
+                lines.append(f"| {in_cell(name)} | {len(several) - self.LONGEST} more; {without} without a task | | |")
         return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split())[:80].replace("\\", "\\\\").replace("|", "\\|")

@@ -34,7 +34,7 @@ def magpie(
     budget: Budget | None = None,
     lookahead: Annotated[int, Field(ge=1)] = 32,
     max_draws: Annotated[int, Field(ge=1)] | None = None,
-    min_yield: Annotated[float, Field(ge=0, le=1)] = 0.02,
+    min_yield: Annotated[float, Field(ge=0, lt=1)] = 0.04,
     temperature: Annotated[float, Field(ge=0)] = 1.0,
     answer_temperature: Annotated[float, Field(ge=0)] = 0.7,
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95,
@@ -56,7 +56,7 @@ def magpie(
     budget       bounds on requests, tokens and cost; the step ends with what there is
     lookahead    draws are asked for this far ahead of the answers
     max_draws    tasks drawn at most; 8 for every one to accept by default
-    min_yield    after 40 candidates, the share of accepted ones below which the run is stopped with a diagnosis
+    min_yield    the share of candidates that must get through; when fewer do, the run ends with a diagnosis
     instruction_tokens, answer_tokens  at most; what is cut off there is never kept
     min_words, max_words               of a task
 
@@ -77,9 +77,7 @@ def magpie(
     bounds = Bounds(count, most, lookahead, min_yield, min_words, max_words, answering)
     drawn = draws(scenes, most, max_chars, keep_system, sampling)
     yield from written(gen, "magpie", drawn, Novelty(novelty), bounds)
-    short = gen.tally.accepted < count and not gen.stopped
-    note = f"It ended short of {count}: max_draws = {most} was reached." if short else ""
-    gen.report("Magpie", f"A task and its answer are two requests. {note}".strip())
+    gen.report("Magpie", "A task and its answer are two requests.")
 
 
 def draws(scenes: list[Any], most: int, max_chars: int, keep: bool, sampling: dict[str, Any]) -> Iterator[Draw]:

@@ -55,7 +55,7 @@ class Draw:
 class Bounds:
     """What a step that draws tasks until it has enough is told."""
 
-    count: int
+    count: int | None  # None: as many as come of the draws
     max_draws: int
     lookahead: int
     min_yield: float
@@ -82,9 +82,11 @@ def written(
     def reject(draw: Draw, said: str, fault: Drop) -> None:
         seen(draw, False)
         gen.reject(_made(gen, draw, said), fault)
-        done = gen.tally.candidates
-        if not gen.stopped and done >= TRIAL and gen.tally.accepted < bounds.min_yield * done:
-            raise StepError(gen.tally.diagnosis(name, bounds.min_yield))
+        if not gen.stopped and gen.tally.is_dry(bounds.min_yield):
+            if gen.tally.accepted < bounds.min_yield * gen.tally.candidates:
+                raise StepError(gen.tally.diagnosis(name, bounds.min_yield))
+            candidates, accepted = gen.tally.recent.share(bounds.min_yield)
+            gen.why = f"of the latest {candidates} candidates {accepted} were accepted"
 
     def sound() -> Iterator[Draw]:
         for draw, answer in asked:
@@ -100,7 +102,7 @@ def written(
                 yield draw
                 continue
             reject(draw, "", fault)
-            if fault == OVER_BUDGET:
+            if fault == OVER_BUDGET or gen.why:
                 return
 
     def answer_request(draw: Draw) -> Request:
@@ -115,10 +117,15 @@ def written(
         else:
             seen(draw, True)
             yield gen.accept(_made(gen, draw, said))
-        if gen.tally.accepted >= bounds.count or fault == OVER_BUDGET:
+        full = bounds.count is not None and gen.tally.accepted >= bounds.count
+        if full or fault == OVER_BUDGET or gen.why:
             break
     if not gen.tally.accepted and gen.tally.candidates and not gen.stopped and bounds.min_yield:
         raise StepError(gen.tally.diagnosis(name, bounds.min_yield))
+    if bounds.count is not None and gen.tally.accepted < bounds.count:
+        reached = "the budget is used up" if gen.stopped else f"max_draws = {bounds.max_draws} was reached"
+        gen.why = gen.why or reached
+        gen.ctx.alarm(f"ended at {gen.tally.accepted} of {bounds.count}: {gen.why}")
 
 
 def _made(gen: Generation, draw: Draw, said: str) -> Any:
