@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -9,11 +10,36 @@ from typing import Annotated, Any
 from pydantic import Field
 
 import factory
-from factory import Budget, CausalLM, Context, Dataset, Message, PromptCompletion, Request, StepError, Text, digest
+from factory import (
+    Budget,
+    CausalLM,
+    Context,
+    Dataset,
+    Drop,
+    Message,
+    PromptCompletion,
+    Request,
+    StepError,
+    Text,
+    digest,
+)
 
 from .generation import Generation, Novelty
 from .passages import beginning
 from .writing import Bounds, Draw, most_draws, written
+
+_ASSISTANT = re.compile(
+    r"(?:sure|certainly|absolutely|of course)[,!.]|here(?:'s| is| are) (?:a|an|the|some|your)\b|as an ai\b|welcome to\b"
+    r"|当然|好的",
+    re.I,
+)
+_OFFERS = re.compile(r"\b(?:how (?:can|may) i (?:help|assist) you|i(?:'d| would) be happy to help)\b", re.I)
+_EARLIER = re.compile(
+    r"\b(?:you (?:said|mentioned|told me|wrote|just)|(?:as )?(?:mentioned|discussed|said) (?:earlier|before|above)"
+    r"|your (?:last|previous|earlier) (?:answer|message|reply|response))\b|你刚才|你之前",
+    re.I,
+)
+_INSTRUCTS = re.compile(r"you are (?:an? )?(?:\w+ )?(?:ai|assistant|chatbot|language model)\b", re.I)
 
 
 def most_requests(records: int, count: int = 100, max_draws: int | None = None, **_: Any) -> int:
@@ -35,9 +61,9 @@ def magpie(
     lookahead: Annotated[int, Field(ge=1)] = 32,
     max_draws: Annotated[int, Field(ge=1)] | None = None,
     min_yield: Annotated[float, Field(ge=0, lt=1)] = 0.04,
-    temperature: Annotated[float, Field(ge=0)] = 1.0,
+    temperature: Annotated[float, Field(ge=0)] = 0.9,
     answer_temperature: Annotated[float, Field(ge=0)] = 0.7,
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95,
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.9,
     instruction_tokens: Annotated[int, Field(ge=1)] = 128,
     answer_tokens: Annotated[int, Field(ge=1)] = 512,
     min_words: Annotated[int, Field(ge=1)] = 3,
@@ -76,7 +102,7 @@ def magpie(
     most = most_draws(count, max_draws)
     bounds = Bounds(count, most, lookahead, min_yield, min_words, max_words, answering)
     drawn = draws(scenes, most, max_chars, keep_system, sampling)
-    yield from written(gen, "magpie", drawn, Novelty(novelty), bounds)
+    yield from written(gen, "magpie", drawn, Novelty(novelty), bounds, fault_of=wrong_voice)
     gen.report("Magpie", "A task and its answer are two requests.")
 
 
@@ -91,3 +117,15 @@ def draws(scenes: list[Any], most: int, max_chars: int, keep: bool, sampling: di
         asked[digest(text)] += 1
         request = Request(system, index=index, turn="user", about={"id": scene["id"]}, **sampling)
         yield Draw(number, [scene], request, {}, system if keep else [])
+
+
+def wrong_voice(draw: Draw) -> Drop | None:
+    """What small models write where a user should speak: the assistant, or somebody in the middle of a conversation."""
+    said = draw.instruction.replace("’", "'")
+    if _ASSISTANT.match(said) or _OFFERS.search(said):
+        return Drop("speaks as the assistant")
+    if _INSTRUCTS.match(said):
+        return Drop("is a system message")
+    if found := _EARLIER.search(said):
+        return Drop("speaks of an earlier turn", phrase=found[0])
+    return None

@@ -82,6 +82,10 @@ def test_the_pace_of_answers_changes_nothing(context, model):
         (Answer("Describe the picture above in words."), "", "beyond text"),
         (Answer("I'm sorry, I cannot answer that."), "", "refusal"),
         (Answer("", "failed", "no route"), "", "request failed"),
+        (Answer("Sure, I sort lists for you."), "", "speaks as the assistant"),
+        (Answer("I am Alex. How can I assist you?"), "", "speaks as the assistant"),
+        (Answer("You are an AI assistant. Sort lists."), "", "is a system message"),
+        (Answer("You said that lists are slow. Why?"), "", "speaks of an earlier turn"),
         (Answer("Sort these by size: 2, 1."), "As an AI, I sort nothing.", "refusal"),
     ],
 )
