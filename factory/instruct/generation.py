@@ -82,7 +82,8 @@ class Generation:
 
     def contaminated(self, *parts: str) -> Drop | None:
         """Why a task that holds these texts is one of an evaluation set, if it is."""
-        return self.evaluation.hit("\n\n".join(part for part in parts if part))
+        whole = self.evaluation.hit("\n\n".join(part for part in parts if part))
+        return whole or self.evaluation.hit(parts[0])  # an item may be no longer than an instruction
 
     def report(self, title: str, note: str = "", more: str = "") -> None:
         if self.why:
