@@ -120,6 +120,7 @@ def evolve(
     novelty       ROUGE-L F above which a task is too like one that was given or accepted before it
     evaluation    datasets whose items must not be among the tasks
     budget        bounds on requests, tokens and cost; the tasks that are left are dropped
+    temperature   of tasks, which should differ; answer_temperature: of their answers
     instruction_tokens, answer_tokens  at most; what is cut off there is never kept
     min_words, max_words               of a task
 

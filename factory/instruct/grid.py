@@ -96,6 +96,7 @@ def grid(
     lookahead     draws are asked for this far ahead of the answers
     max_draws     tasks drawn at most; 8 for every one to accept by default
     min_yield     the share of candidates that must get through; when fewer do, the run ends with a diagnosis
+    temperature   of tasks, which should differ; answer_temperature: of their answers
     instruction_tokens, answer_tokens  at most; what is cut off there is never kept
     min_words, max_words               of a task
 
