@@ -44,7 +44,7 @@ LEAVE_OUT = {
     "filter_perplexity": "without `model` it reads every record with the bundled one, megabytes included",
     "mask_names": "it needs presidio and a spaCy model, which are no dependencies of the tests",
 }
-ASKED = dict.fromkeys(("backtranslate", "evolve", "from_documents", "multi_turn"), {"model": "kit:echo"})
+ASKED = {name: {"model": "kit:echo"} for name in ("backtranslate", "evolve", "from_documents", "multi_turn")}
 
 
 def table_for(plugin: str, table: dict[str, Any]) -> dict[str, Any]:
