@@ -31,8 +31,9 @@ from factory import (
 from factory.text.overlap import rouge_l
 from factory.text.words import words
 
-from .faults import first_of, refusal
+from .faults import first_of
 from .framing import framed_turns
+from .gates.refusals import refusal
 from .generation import Generation, fault_in_answer, unusable
 
 ASK_USER = (

@@ -9,7 +9,8 @@ from typing import Any
 
 from factory import Drop, Message, Request, StepError, assistant, derive, digest, user
 
-from .faults import fault_in_instruction, refusal
+from .faults import fault_in_instruction
+from .gates.refusals import refusal
 from .generation import OVER_BUDGET, Generation, Novelty, fault_in_answer, unusable
 
 TRIAL = 40  # draws after which a hopeless run is stopped

@@ -44,7 +44,7 @@ def test_the_text_is_the_completion(context, model):
         (BREAD, "Find out what was asked for: bread.", "words of the prompt"),
         (BREAD, "Who was the first man on Mars?", "instruction is not about its text"),
         (BREAD, BREAD, "echoes its question"),
-        (BREAD.replace("Mix", "Sorry, but mix"), "How do I bake bread?", "refusal"),
+        ("I am sorry, but I cannot help with that. " + BREAD, "How do I bake bread?", "refusal"),
     ],
 )
 def test_a_text_is_dropped_with_the_reason_of_its_instruction(context, model, text, instruction, reason):
