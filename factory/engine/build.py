@@ -271,8 +271,7 @@ class Runner:
             if what == "metrics":
                 pm.hook.log_metrics(stage=stage, step=details[0], metrics=details[1])
             elif what == "asked":
-                counts = {"asked": details[0], "replayed": details[1]}
-                pm.hook.after_task(stage=stage, done=0, total=0, counts=counts, note="")
+                pm.hook.after_task(stage=stage, done=0, total=0, counts=details[0], note="")
             elif what == "progress":
                 pm.hook.after_task(stage=stage, done=details[0], total=details[1], counts={}, note=details[2])
 

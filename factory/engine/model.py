@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from .records import Message, digest
 
 BUDGET = "budget used up"  # the error of a request that was not sent
+NOT_JSON = "not the JSON asked for"  # of an answer that cannot be read; it is stored, and stays what it is
+# Errors that come back however often one asks: what the model declines, cannot take, or did answer.
+FINAL = re.compile(
+    rf"refused|{NOT_JSON}|empty answer|prompt too long|the chat template refuses|status 4(?!08|09|25|29)\d\d"
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,16 @@ class Answer:
         """Whether the request was not sent because the step's budget is used up."""
         return self.finish == "failed" and self.error == BUDGET
 
+    @property
+    def reason(self) -> str:
+        """Of a failed answer the countable part of `error`: what stands before its first colon."""
+        return self.error.partition(":")[0] or "failed"
+
+    @property
+    def again(self) -> bool:
+        """Whether the request failed in a way that asking again may mend."""
+        return not self.ok and not self.over_budget and not FINAL.match(self.error)
+
     def stored(self) -> dict[str, Any]:
         """What the response cache keeps."""
         return {key: value for key, value in vars(self).items() if key not in ("request", "data")}
@@ -94,6 +110,7 @@ class Model:
     uri: str  # as the recipe names it, or the folder of a model that was built
     identity: str = ""  # what its answers depend on: base URL and name, revision, or fingerprint; never a secret
     path: Path | None = None  # the folder in Hugging Face form, for models on disk
+    ahead: ClassVar[int] = 4096  # requests drawn before the first answer is used; many times what is in flight
     prices: tuple[float, float] | None = None  # USD a million tokens, in and out; None where they are not known
 
     def open(self, threads: int = 2) -> Session:

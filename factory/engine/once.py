@@ -6,6 +6,7 @@ import contextlib
 import pickle
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import orjson
 from ..errors import FactoryError, PluginError, StepError, said
 from ..plugins import get_step
 from .account import Account, Tally
+from .asking import TELL, Asking
 from .budget import Budget
 from .context import Context
 from .dataset import Dataset, Shard
@@ -27,10 +29,11 @@ from .model import Answer, Model, Request
 from .options import options_of
 from .recipe import Call
 from .records import RECORD_TYPES, Drop, Record, digest
-from .responses import Asking, Responses
+from .responses import Responses
 from .schema import schema_of
 from .step import Kind, Step
 from .store import Store, write_atomic, write_table
+from .usage import Usage
 from .work import Setup, remote
 
 LARGE_ARGUMENTS = 1 << 14  # bytes
@@ -65,18 +68,25 @@ class Outcome:
     drops: dict[str, Drop] = field(default_factory=dict)
     memos: list[str] = field(default_factory=list)
     alarms: list[dict[str, Any]] = field(default_factory=list)  # what the step itself says should be looked at
+    usage: Usage = field(default_factory=Usage)  # of models
     exact: bool = True  # False after work on a GPU: made again, the bytes may differ
 
 
-def run_job(job: Job, tell: Tell, submit: Callable[[bytes], Future[Any]]) -> Outcome:
+def run_job(
+    job: Job,
+    tell: Tell,
+    submit: Callable[[bytes], Future[Any]],
+    stored_only: Callable[[Model, Request, Answer], None] | None = None,
+) -> Outcome:
     """Run the one step of a job.
 
-    tell    is called with news: ("asked", asked, replayed), ("metrics", step, {...}), ("progress", done, total, note)
+    tell    is called with news: ("asked", {...}), ("metrics", step, {...}), ("progress", done, total, note)
     submit  sends packed work to the executor
+    stored_only  asks no model; the function gets every stored answer that the step is given
     """
     step = get_step(job.call.step)
     account = Account(job.label)
-    runtime = JobRuntime(job, step, account, tell, submit)
+    runtime = JobRuntime(job, step, account, tell, submit, stored_only)
     options = options_of(step, job.call, job.objects)
     if step.context:
         work, output = job.store.work(job.fingerprint), job.store.artifact(job.fingerprint) / "model"
@@ -94,7 +104,7 @@ def run_job(job: Job, tell: Tell, submit: Callable[[bytes], Future[Any]]) -> Out
     finally:
         runtime.close()
     runtime.publish()
-    outcome.memos, outcome.alarms = runtime.known, runtime.alarms
+    outcome.memos, outcome.alarms, outcome.usage = runtime.known, runtime.alarms, runtime.usage
     torch = sys.modules.get("torch")
     outcome.exact = torch is None or not torch.cuda.is_initialized()
     return outcome
@@ -147,13 +157,23 @@ def _iterated(step: Step, produced: Iterator[Any], account: Account) -> Iterator
 class JobRuntime:
     """The engine's side of the context of a step that runs once."""
 
-    def __init__(self, job: Job, step: Step, account: Account, tell: Tell, submit: Callable[[bytes], Future[Any]]):
+    def __init__(
+        self,
+        job: Job,
+        step: Step,
+        account: Account,
+        tell: Tell,
+        submit: Callable[[bytes], Future[Any]],
+        stored_only: Callable[[Model, Request, Answer], None] | None,
+    ) -> None:
         self.job, self.step, self.account, self.tell_driver, self.submit = job, step, account, tell, submit
+        self.stored_only = stored_only
         self.tally = account.line(step.name)
         self.sections: list[dict[str, str]] = []
         self.known: list[str] = []  # keys of memos
         self.alarms: list[dict[str, Any]] = []
         self.asking: Asking | None = None
+        self.told = 0.0
         self.metrics = job.store.work(job.fingerprint) / "metrics.jsonl"  # there it survives a kill
 
     def memos(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> list[Memo]:
@@ -194,9 +214,16 @@ class JobRuntime:
         self, model: Model, requests: Iterable[Request], ahead: int | None, budget: Budget | None
     ) -> Iterator[Answer]:
         if self.asking is None:
-            told = lambda asked, replayed: self.tell_driver("asked", asked, replayed)  # noqa: E731
-            self.asking = Asking(Responses(self.job.store.responses), self.job.threads, told)
+            responses = Responses(self.job.store.responses)
+            self.asking = Asking(responses, self.job.threads, self._tell_usage, self.stored_only)
         return self.asking.ask(model, requests, ahead, budget)
+
+    @property
+    def usage(self) -> Usage:
+        return self.asking.usage if self.asking is not None else Usage()
+
+    def _tell_usage(self, usage: Usage) -> None:
+        self.tell_driver("asked", usage.news())
 
     def drop(self, record: Any, reason: str, details: dict[str, Any]) -> None:
         if record.get("id") not in self.account.inputs:  # a candidate, which may equal one that was kept
@@ -216,7 +243,9 @@ class JobRuntime:
         self.alarms.append({"step": self.step.name, "says": says, "examples": examples})
 
     def tell(self, done: int, total: int, note: str) -> None:
-        self.tell_driver("progress", done, total, note)
+        if done >= total or time.monotonic() - self.told > TELL:  # a step may tell of every answer
+            self.told = time.monotonic()
+            self.tell_driver("progress", done, total, note)
 
     def publish(self) -> None:
         """Sections and metrics into the artifact. A step that was logged again after a kill counts once."""

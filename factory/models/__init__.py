@@ -40,6 +40,8 @@ INDEX = "minhash.json"  # of a deduplication index: what its sketches were made 
 class Local(CausalLM):
     """A language model that answers inside this process."""
 
+    ahead = 1024  # its answers come one batch after the other: more would only put off the first
+
     def open(self, threads: int = 2) -> LocalSession:
         from .local import LocalSession
 

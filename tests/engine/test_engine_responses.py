@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from factory import Answer, CausalLM, Model, Request, user
-from factory.engine.responses import AHEAD, Asking, Responses
+from factory.engine.asking import GROWTH, Asking
+from factory.engine.responses import Responses
 
 
 class Asked(CausalLM):
@@ -88,7 +89,7 @@ def asking(tmp_path: Path) -> Iterator[Callable[[], Asking]]:
 
     def new() -> Asking:
         close()
-        opened.append(Asking(Responses(tmp_path / "responses.sqlite"), 2, lambda asked, replayed: None))
+        opened.append(Asking(Responses(tmp_path / "responses.sqlite"), 2, lambda usage: None))
         return opened[0]
 
     yield new
@@ -112,10 +113,10 @@ def ask(asking: Asking, model: Model, *texts: str, ahead: int | None = None) -> 
 def test_a_stored_answer_is_not_asked_again(asking: Callable[[], Asking]) -> None:
     one = asking()
     assert ask(one, model(), "a", "b") == ["a", "b"]
-    assert (one.asked, one.replayed) == (2, 0)
+    assert (one.usage.asked, one.usage.replayed) == (2, 0)
     two = asking()
     assert ask(two, model(), "c", "b", "a") == ["c", "b", "a"]
-    assert (two.asked, two.replayed) == (1, 2)
+    assert (two.usage.asked, two.usage.replayed) == (1, 2)
     assert [session.asked for session in OPENED] == [["a", "b"], ["c"]]
 
 
@@ -142,7 +143,7 @@ def test_the_model_is_not_opened_when_everything_is_stored(asking: Callable[[], 
 def test_whatever_changes_an_answer_is_another_request(asking: Callable[[], Asking], other: Request) -> None:
     one = asking()
     list(one.ask(model(), [Request(user("a")), other, Request(user("a"), about="another note")], None))
-    assert (one.asked, one.replayed) == (2, 1)
+    assert (one.usage.asked, one.usage.replayed) == (2, 1)
 
 
 def test_models_with_another_identity_answer_for_themselves(asking: Callable[[], Asking]) -> None:
@@ -150,7 +151,7 @@ def test_models_with_another_identity_answer_for_themselves(asking: Callable[[],
     for identity in ("at one address", "at another"):
         SHAPES["m"] = 1, 4, False
         list(one.ask(Asked("m", identity=identity), questions("a"), None))
-    assert (one.asked, one.replayed) == (2, 0)
+    assert (one.usage.asked, one.usage.replayed) == (2, 0)
 
 
 def test_failed_answers_are_not_stored(asking: Callable[[], Asking]) -> None:
@@ -159,7 +160,7 @@ def test_failed_answers_are_not_stored(asking: Callable[[], Asking]) -> None:
     assert [answer.ok for answer in answers] == [True, False]
     two = asking()
     assert [answer.ok for answer in two.ask(model(), questions("a", "fail"), None)] == [True, False]
-    assert (two.asked, two.replayed) == (1, 1)
+    assert (two.usage.asked, two.usage.replayed) == (1, 1)
 
 
 def test_equal_requests_on_their_way_are_asked_once(asking: Callable[[], Asking]) -> None:
@@ -225,7 +226,9 @@ def test_how_far_is_drawn_depends_neither_on_the_model_nor_on_what_is_stored(ask
     for it in (model(1, 5), model(1, 5), model(16, 32)):
         drawn = 0
         answers = asking().ask(it, endless(), None)
-        assert [(next(answers).text, drawn) for _ in range(3)] == [(str(n + 1), AHEAD + n) for n in range(3)]
+        assert [(next(answers).text, drawn) for _ in range(3)] == [
+            (str(n + 1), it.ahead + (GROWTH + 1) * n) for n in range(3)
+        ]
 
 
 def test_an_error_of_the_model_ends_the_stage(asking: Callable[[], Asking]) -> None:
@@ -248,4 +251,4 @@ def test_the_answers_about_a_record_can_be_forgotten(asking: Callable[[], Asking
     assert one.responses.forget(["a", "zzz"]) == 1
     two = asking()
     list(two.ask(model(), requests, None))
-    assert (two.asked, two.replayed) == (1, 1)
+    assert (two.usage.asked, two.usage.replayed) == (1, 1)
