@@ -21,6 +21,7 @@ COMMANDS = {
     "plan": ("building", "Show what is stored, what resumes, what runs, and how many model calls that means."),
     "show": ("looking", "Show a sample of a target and its funnel: in, kept, dropped by reason."),
     "trace": ("looking", "Trace a record back to the file and line it came from."),
+    "answers": ("answers", "Write the answers of models that a target was made with, to be replayed in tests."),
     "rules": ("rules", "Show how many records two settings of a rule decide differently."),
     "steps": ("listing", "List the steps a recipe can use, or explain one."),
     "plugins": ("listing", "List the plugins that are loaded and what each brings."),

@@ -39,12 +39,15 @@ class Watch:
     dropped: int = 0
     asked: int = 0
     replayed: int = 0
+    tokens: int = 0
+    micro_usd: int | None = None  # None where prices are not known
+    asking_since: float | None = None
     note: str = ""
     step: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
 
-    def note_task(self, done: int, total: int, counts: dict[str, int], note: str) -> None:
-        """Add one task's counts. Model calls (`asked`, `replayed`) are told as totals so far."""
+    def note_task(self, done: int, total: int, counts: dict[str, int], note: str, now: float = 0.0) -> None:
+        """Add one task's counts. Model calls (`asked`, `replayed`) and what they took are told as totals so far."""
         if total:
             self.done, self.total, self.note = done, total, note
         self.came_in += counts.get("in", 0)
@@ -52,8 +55,12 @@ class Watch:
         self.dropped += counts.get("dropped", 0)
         self.asked = counts.get("asked", self.asked)
         self.replayed = counts.get("replayed", self.replayed)
+        self.tokens = counts.get("tokens", self.tokens)
+        self.micro_usd = counts.get("micro_usd", self.micro_usd)
+        if self.asked and self.asking_since is None:
+            self.asking_since = now
 
-    def news(self) -> str:
+    def news(self, now: float = 0.0) -> str:
         """How far the stage is, in a few words: `37 of 100  4,210 kept  318 dropped  12 model calls  loss 1.23`."""
         parts = []
         if self.total:
@@ -62,11 +69,35 @@ class Watch:
             parts.append(f"{self.kept:,} kept")
             parts += [f"{self.dropped:,} dropped"] if self.dropped else []
         parts += calls_made(self.asked, self.replayed)
+        parts += spent(self.tokens, self.micro_usd)
+        parts += self.projected(now)
         parts += [self.note] if self.note else []
         if self.step is not None:
             parts.append(f"step {self.step:,}")
         parts += [f"{name} {value:.4g}" for name, value in list(self.metrics.items())[:3]]
         return "  ".join(parts)
+
+    def projected(self, now: float) -> list[str]:
+        """Requests a second, and what the rest will take at that pace: `41/s  12 min left, 8.60 USD in all`."""
+        seconds = now - self.asking_since if self.asking_since is not None else 0.0
+        if not self.asked or seconds < 1.0:
+            return []
+        rate = self.asked / seconds
+        said = [f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"]
+        if 0 < self.done < self.total:
+            rest = (self.asked + self.replayed) * (self.total - self.done) / self.done  # requests
+            whole = (self.asked + rest) / self.asked
+            in_all = spent(round(self.tokens * whole), self.micro_usd and round(self.micro_usd * whole))
+            said.append(f"{', '.join([f'{took(rest / rate)} left', *in_all[-1:]])}{' in all' if in_all else ''}")
+        return said
+
+
+def spent(tokens: int, micro_usd: int | None) -> list[str]:
+    """Tokens and money as words: `1.2M tokens`, `3.20 USD`."""
+    if not tokens:
+        return []
+    size = f"{tokens / 1e6:,.1f}M" if tokens >= 1e6 else f"{tokens / 1e3:.0f}k" if tokens >= 10_000 else f"{tokens:,}"
+    return [f"{size} tokens", *([f"{micro_usd / 1e6:,.2f} USD"] if micro_usd is not None else [])]
 
 
 def calls_made(asked: int, replayed: int) -> list[str]:
@@ -134,7 +165,7 @@ class PlainProgress:
 
     @factory.hookimpl
     def after_task(self, stage: Any, done: int, total: int, counts: dict[str, int], note: str) -> None:
-        self.watched(stage).note_task(done, total, counts, note)
+        self.watched(stage).note_task(done, total, counts, note, self.clock())
         self.tell_now_and_then()
 
     @factory.hookimpl
@@ -147,14 +178,14 @@ class PlainProgress:
     def tell_now_and_then(self) -> None:
         now = self.clock()
         if self.watch and now - self.told >= self.every:
-            self.line("working", self.watch.stage, self.watch.news(), now - self.watch.started)
+            self.line("working", self.watch.stage, self.watch.news(now), now - self.watch.started)
             self.told = now
 
     @factory.hookimpl
     def after_stage(self, stage: Any, manifest: dict[str, Any], cached: bool) -> None:
         now = self.clock()
         watch = self.watch if self.watch and self.watch.stage is stage else None
-        calls = calls_made(watch.asked, watch.replayed) if watch else []
+        calls = [*calls_made(watch.asked, watch.replayed), *spent(watch.tokens, watch.micro_usd)] if watch else []
         said = "  ".join([outcome(stage, manifest), *calls])
         self.line("stored" if cached else "built", stage, said, None if cached else now - self.since)
         self.finished.add(id(stage))
@@ -221,7 +252,7 @@ class LiveProgress(PlainProgress):
     @factory.hookimpl
     def after_task(self, stage: Any, done: int, total: int, counts: dict[str, int], note: str) -> None:
         with self.lock:
-            self.watched(stage).note_task(done, total, counts, note)
+            self.watched(stage).note_task(done, total, counts, note, self.clock())
 
     @factory.hookimpl
     def log_metrics(self, stage: Any, step: int, metrics: dict[str, float]) -> None:
@@ -252,7 +283,7 @@ class LiveProgress(PlainProgress):
             grid.add_row(self.row("running", "bold", stage, "", self.clock() - watch.started))
             line = Table.grid(padding=(0, 2))
             bar = ProgressBar(total=watch.total or None, completed=watch.done, width=32, pulse=not watch.total, **BAR)
-            line.add_row(Text(" " * 8), bar, Text(watch.news(), no_wrap=True, overflow="ellipsis"))
+            line.add_row(Text(" " * 8), bar, Text(watch.news(self.clock()), no_wrap=True, overflow="ellipsis"))
             grid.add_row(line)
             after = self.stages[self.stages.index(stage) + 1 :] if stage in self.stages else []
             waiting = [other for other in after if id(other) not in self.finished]

@@ -27,6 +27,7 @@ def summary(result: Result, seconds: float) -> dict[str, Any]:
             "records": manifest and not stage.is_model and manifest["counts"]["out"],
             "path": str(stage.folder / "model" if stage.is_model else stage.folder),
             "fingerprint": stage.fingerprint,
+            "requests": manifest and manifest.get("requests"),
         }
     return {
         "recipe": result.plan.recipe.name,
@@ -49,6 +50,7 @@ def print_result(result: Result, seconds: float) -> None:
             lost = ", ".join(filter(None, (reasons_of(line) for line in stage.manifest["funnel"])))
             click.echo(f"\nwarning: {name} kept nothing{f': {lost}' if lost else ''}")
     print_alarms(plan)
+    print_requests(plan)
     for target, waits_for in result.pending.items():
         click.echo(f"\npending: {target}: {waits_for}")
     folder = short(result.folder)
@@ -87,6 +89,32 @@ def print_alarms(plan: Plan) -> None:
             click.echo(f"\nlook at {stage.target}: {alarm['step']} {alarm['says']}")
             for example in alarm["examples"]:
                 click.echo(f"  {example['id']}  {example['text']}")
+
+
+REQUESTS = ("target", "answers", "tokens in", "tokens out", "USD")
+
+
+def print_requests(plan: Plan) -> None:
+    """What was asked of models, stage by stage: answers, tokens, cost; which failed, and what becomes of them."""
+    found = [(stage, entry) for stage in plan.stages if (entry := (stage.manifest or {}).get("requests"))]
+    if not found:
+        return
+    rows = []
+    for stage, entry in found:
+        usd = "" if entry["usd"] is None else f"{entry['usd']:,.2f}"
+        counts = [f"{entry[name]:,}" for name in ("answers", "prompt_tokens", "completion_tokens")]
+        rows.append((stage.target, *counts, usd))
+    widths = [max(len(row[at]) for row in [REQUESTS, *rows]) for at in range(len(REQUESTS))]
+    click.echo()
+    for row in [REQUESTS, *rows]:
+        numbers = "  ".join(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+        click.echo(f"{row[0]:{widths[0]}}  {numbers}".rstrip())
+    for stage, entry in found:
+        if entry["failed"]:
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in entry["failed"].items())
+            again = (stage.manifest or {}).get("retry")
+            next_time = f"; building again asks {again:,} of them again, and nothing else" if again else ""
+            click.echo(f"\nfailed: {stage.target}: {sum(entry['failed'].values()):,} requests: {reasons}{next_time}")
 
 
 def ends(plan: Plan) -> list[Stage]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,7 +12,7 @@ from ..errors import Problem, did_you_mean
 from ..plugins import all_steps
 from .project import project_path
 from .recipe import Call, Recipe, Target, is_name
-from .step import Step
+from .step import Step, mentioned
 
 
 @dataclass
@@ -22,6 +22,7 @@ class Bound:
     target: Target
     calls: list[tuple[Call, Step, dict[str, type]]]  # (call with defaults, step, name or URI -> Model class or Dataset)
     broken: bool = False
+    measured: dict[str, Call] = field(default_factory=dict)  # evaluation set that the recipe gives -> the first call
 
 
 def bind(target: Target, recipe: Recipe, limit: int | None, problems: list[Problem]) -> Bound:
@@ -30,7 +31,7 @@ def bind(target: Target, recipe: Recipe, limit: int | None, problems: list[Probl
     bound = Bound(target, [])
     for source, line in zip(target.sources, target.source_lines, strict=True):
         if is_name(source) and source not in recipe.targets:
-            problems.append(Problem(line, _no_target(source, recipe)))
+            problems.append(Problem(line, no_target(source, recipe)))
             bound.broken = True
     for call in target.calls:
         step = known.get(call.step)
@@ -39,19 +40,23 @@ def bind(target: Target, recipe: Recipe, limit: int | None, problems: list[Probl
             bound.broken = True
             continue
         try:
-            options = step.options.model_validate(call.options).model_dump(mode="json")
+            given = {**_evaluation(call, step, target, recipe), **call.options}
+            options = step.options.model_validate(given).model_dump(mode="json")
         except ValidationError as error:
             problems += [_option_problem(call, step, detail) for detail in error.errors()]
             bound.calls.append((call, step, {}))
             continue
         if limit is not None and isinstance(options.get("count"), int):
             options["count"] = min(options["count"], limit)
+        if "evaluation" not in call.options:
+            for name in _evaluation(call, step, target, recipe).get("evaluation", []):
+                bound.measured.setdefault(name, call)
         references = {}
         for option, kind in step.references.items():
             for name in leaves(options[option]):
                 references[name] = kind
                 if is_name(name) and name not in recipe.targets:
-                    problems.append(Problem(call.line_of(option), f"{step.name}: {_no_target(name, recipe)}"))
+                    problems.append(Problem(call.line_of(option), f"{step.name}: {no_target(name, recipe)}"))
                     bound.broken = True
         for option in step.paths:
             for name in leaves(options[option]):
@@ -62,7 +67,15 @@ def bind(target: Target, recipe: Recipe, limit: int | None, problems: list[Probl
     return bound
 
 
-def _no_target(name: str, recipe: Recipe) -> str:
+def _evaluation(call: Call, step: Step, target: Target, recipe: Recipe) -> dict[str, list[str]]:
+    """The recipe's evaluation sets for a step that has an option `evaluation: list[Dataset]`; none is its own."""
+    info = step.options.model_fields.get("evaluation")
+    if info is None or "evaluation" not in step.references or list not in mentioned(info.annotation):
+        return {}
+    return {"evaluation": [name for name, _ in recipe.evaluation if name != target.name]}
+
+
+def no_target(name: str, recipe: Recipe) -> str:
     return f"no target '{name}'; {did_you_mean(name, recipe.targets)} (a file or folder is written './{name}')"
 
 

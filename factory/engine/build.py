@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import pickle
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
@@ -19,9 +21,9 @@ from .account import merge_funnels
 from .alarms import find_alarms
 from .dataset import Dataset, Shard
 from .forgotten import Forgotten
-from .model import Model
+from .model import Answer, Model, Request
 from .once import Job, Outcome, inline, run_job
-from .plan import Plan, Stage, make_plan
+from .plan import Plan, Stage, content_of, make_plan
 from .process import run_in_child
 from .project import enter_project, file_hashes, find_project
 from .recipe import Call, read_recipe
@@ -32,6 +34,7 @@ from .step import Kind
 from .store import Store, link, point, write_atomic
 from .work import Setup, Task, remote, run_task
 
+log = logging.getLogger("factory")
 GUARD = """put the call under `if __name__ == "__main__":`"""
 
 
@@ -110,7 +113,7 @@ def run(plan: Plan, executor: str = "serial") -> Result:
         with open_uri("executor", executor) as workers:
             runner = Runner(plan, workers, executor)
             for stage in plan.stages:
-                if _needed_by(stage) & open_stages:
+                if {needed.fingerprint for needed in stage.needs} & open_stages:
                     open_stages.add(stage.fingerprint)
                     continue
                 try:
@@ -131,11 +134,6 @@ def _awaited(result: Result) -> str:
     return "; ".join(f"{target}: {what}" for target, what in result.pending.items())
 
 
-def _needed_by(stage: Stage) -> set[str]:
-    made = [value for value in stage.references.values() if isinstance(value, Stage)]
-    return {needed.fingerprint for needed in (*stage.inputs, *made)}
-
-
 def publish(plan: Plan) -> None:
     """build/RECIPE/TARGET -> the artifact, for every target that is complete."""
     for name, stage in plan.targets.items():
@@ -154,6 +152,11 @@ def opened(stage: Stage) -> Dataset[Any] | Model:
         return stage.store.dataset(stage.fingerprint)
     model: Model = open_uri("model", str(stage.folder / "model"))
     return replace(model, uri=stage.target, identity=stage.fingerprint)
+
+
+def referred(stage: Stage) -> dict[str, Any]:
+    """What the names in a stage's options mean, opened."""
+    return {name: opened(value) if isinstance(value, Stage) else value for name, value in stage.references.items()}
 
 
 def reading(stage: Stage) -> list[tuple[list[Any], dict[str, Any]]]:
@@ -188,42 +191,51 @@ class Runner:
 
     def bring_up_to_date(self, stage: Stage) -> None:
         manifest = stage.manifest
-        if manifest is not None:
+        if manifest is not None and not manifest.get("retry"):
             pm.hook.after_stage(stage=stage, manifest=manifest, cached=True)
             return
         whose = f"recipe {self.plan.recipe.name}, target {stage.target}"
         with self.store.lock(stage.fingerprint, whose) as self.lock:
+            self.store.settle(stage.fingerprint)
             manifest = stage.manifest  # the build waited for may have made it
-            cached = manifest is not None
             started = time.monotonic()
-            if manifest is None:
+            made = None
+            if manifest is None or manifest.get("retry"):
                 try:
-                    manifest = self.make(stage)
+                    made = self.make(stage) if manifest is None else self.make_again(stage, manifest["retry"])
                 except BrokenExecutor:
                     said = f"a worker process died. When memory is short, try fewer workers; in a script, {GUARD}"
                     raise StepError(f"{stage.target}: {stage.label}: {said}") from None
+            cached, manifest = made is None, made or manifest
+            if made is not None:
                 self.note_time(stage, time.monotonic() - started)
         pm.hook.after_stage(stage=stage, manifest=manifest, cached=cached)
 
+    def make_again(self, stage: Stage, failed: int) -> dict[str, Any] | None:
+        """A stage with failed requests once more: all other answers are stored, so only these are asked.
+
+        None when it cannot be done now; what was made before then stays as it was.
+        """
+        log.warning("%s: %d requests failed in the last build; asking them again", stage.target, failed)
+        self.store.set_aside(stage.fingerprint)
+        try:
+            return self.make(stage)
+        except FactoryError as error:
+            log.warning("%s: stays as it was, without these: %s", stage.target, error)
+            return None
+        finally:
+            self.store.settle(stage.fingerprint)
+
     def make(self, stage: Stage) -> dict[str, Any]:
         folder = self.store.begin(stage.fingerprint)
-        objects = {
-            name: opened(value) if isinstance(value, Stage) else value for name, value in stage.references.items()
-        }
-        memos: list[str] = []
-        told: list[dict[str, Any]] = []  # alarms of the step itself
-        exact = True
-        head = stage.head
-        if head is not None and head.kind is Kind.GLOBAL_FILTER:
-            outcome = self.once(stage, objects)
-            memos, told = outcome.memos, outcome.alarms
-            shards, counts = self.per_shard(stage, folder, objects, outcome)
-        elif stage.per_shard:
+        objects = referred(stage)
+        outcome = Outcome() if stage.per_shard else self.once(stage, objects)
+        if stage.per_shard:
             shards, counts = self.per_shard(stage, folder, objects, None)
+        elif stage.head is not None and stage.head.kind is Kind.GLOBAL_FILTER:
+            shards, counts = self.per_shard(stage, folder, objects, outcome)
         else:
-            outcome = self.once(stage, objects)
-            shards, counts, memos = outcome.shards, outcome.counts, outcome.memos
-            exact, told = outcome.exact, outcome.alarms
+            shards, counts = outcome.shards, outcome.counts
         manifest = {
             "target": stage.target,
             "recipe": self.plan.recipe.name,
@@ -238,13 +250,28 @@ class Runner:
             "counts": {key: counts[key] for key in ("in", "out", "dropped")},
             "funnel": counts["funnel"],
             "shards": shards,
-            "memos": sorted(set(memos)),
-            "exact": exact,
+            "memos": sorted(set(outcome.memos)),
+            "exact": outcome.exact,
         }
-        if alarms := told + self.alarms(stage, manifest):
+        if (requests := outcome.usage.entry()) is not None:
+            manifest["requests"] = requests
+        if outcome.usage.again:
+            manifest["retry"] = outcome.usage.again
+        if unsettled := self.unsettled(stage):
+            manifest["unsettled"] = unsettled
+        if alarms := outcome.alarms + self.alarms(stage, manifest):
             write_atomic(folder / "alarms.json", orjson.dumps(alarms, option=orjson.OPT_INDENT_2))
         self.store.commit(stage.fingerprint, manifest)
         return manifest
+
+    def unsettled(self, stage: Stage) -> dict[str, str]:
+        """Fingerprint -> content of those it is made from that may yet become others: requests of theirs failed."""
+        known = {one.fingerprint: one.manifest or {} for one in stage.needs}
+        return {
+            name: content_of(manifest)
+            for name, manifest in known.items()
+            if manifest.get("retry") or manifest.get("unsettled")
+        }
 
     def alarms(self, stage: Stage, manifest: dict[str, Any]) -> list[dict[str, Any]]:
         if not (stage.per_shard or stage.kind == Kind.GLOBAL_FILTER.value) or not stage.calls:
@@ -255,17 +282,7 @@ class Runner:
 
     def once(self, stage: Stage, objects: dict[str, Any]) -> Outcome:
         """Run the head of a stage over its whole input, in this process or in one of its own."""
-        call = stage.calls[0]
-        job = Job(
-            stage.fingerprint, f"{stage.target}: {call.step}", call, self.takes(stage), type_name(stage.gives),
-            self.store, objects=objects, seed=self.plan.recipe.seed, threads=self.plan.recipe.threads,
-        )  # fmt: skip
-        if stage.inputs[0].is_model:
-            model = opened(stage.inputs[0])
-            assert isinstance(model, Model)
-            job = replace(job, model=model)
-        else:
-            job = replace(job, dataset=self.gather(stage))
+        job = self.job(stage, objects)
 
         def tell(what: str, *details: Any) -> None:
             if what == "metrics":
@@ -278,6 +295,31 @@ class Runner:
         if stage.own_process:
             return run_in_child(job, self.setup, self.executor, tell, self.lock)
         return run_job(job, tell, self.submit)
+
+    def job(self, stage: Stage, objects: dict[str, Any]) -> Job:
+        """The head of a stage and its whole input, as plain data."""
+        call = stage.calls[0]
+        job = Job(
+            stage.fingerprint, f"{stage.target}: {call.step}", call, self.takes(stage), type_name(stage.gives),
+            self.store, objects=objects, seed=self.plan.recipe.seed, threads=self.plan.recipe.threads,
+        )  # fmt: skip
+        if stage.inputs[0].is_model:
+            model = opened(stage.inputs[0])
+            assert isinstance(model, Model)
+            return replace(job, model=model)
+        return replace(job, dataset=self.gather(stage))
+
+    def stored_answers(self, stage: Stage, take: Callable[[Model, Request, Answer], None]) -> None:
+        """Run a stage's step again on the stored answers alone; its output goes nowhere, `take` gets the answers.
+
+        The cache keeps no requests: what a step asks follows from its input, and from the answers.
+        """
+        job = self.job(stage, referred(stage))
+        with TemporaryDirectory() as name:
+            store = Store(Path(name))
+            store.responses.symlink_to(self.store.responses.resolve())
+            store.begin(stage.fingerprint)
+            run_job(replace(job, store=store), lambda *news: None, self.submit, take)
 
     def takes(self, stage: Stage) -> str:
         if stage.source is not None:

@@ -15,7 +15,7 @@ class Forecast:
     target: str
     label: str
     kind: str
-    state: str  # stored, resumes or runs
+    state: str  # stored, retries (requests that failed), resumes or runs
     fingerprint: str
     records: int | None = None
     tasks: int = 0
@@ -32,7 +32,8 @@ def _of(stage: Stage) -> Forecast:
     row = Forecast(stage.target, stage.label, stage.kind, "runs", stage.fingerprint)
     manifest = stage.manifest
     if manifest is not None:
-        row.state = "stored"
+        row.state = "retries" if manifest.get("retry") else "stored"
+        row.calls = manifest.get("retry", 0)
         row.records = None if stage.is_model else manifest["counts"]["out"]
         return row
     ready = all(one.manifest is not None for one in stage.inputs)
@@ -55,4 +56,6 @@ def _calls(stage: Stage, ready: bool) -> int | None:
         return None
     records = sum((one.manifest or {"counts": {"out": 0}})["counts"]["out"] for one in stage.inputs)
     options = {name: value for name, value in stage.calls[0].options.items() if name not in head.references}
-    return int(head.requests(records, **options))
+    most = int(head.requests(records, **options))
+    bound = (options.get("budget") or {}).get("max_requests")
+    return most if bound is None else min(most, bound)

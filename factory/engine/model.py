@@ -38,8 +38,8 @@ class Request:
     turn: str = "assistant"  # whose words the answer is: a local model can also write the user's
     about: Any = field(default=None, compare=False)  # the caller's own note, handed back with the answer
 
-    def key(self, model: Model) -> str:
-        """The response cache's key: 32 hex digits."""
+    def said(self) -> dict[str, Any]:
+        """What is asked, as plain data."""
         said = {name: value for name, value in vars(self).items() if name != "about"}
         if self.schema is None:  # keys of answers that were stored before there were schemas
             del said["schema"]
@@ -47,7 +47,11 @@ class Request:
             del said["presence_penalty"]
         if self.turn == "assistant":  # likewise
             del said["turn"]
-        return digest([model.identity, said], 16)
+        return said
+
+    def key(self, model: Model) -> str:
+        """The response cache's key: 32 hex digits."""
+        return digest([model.identity, self.said()], 16)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Any
 
 from ..errors import FactoryError, InputError, Problem, RecipeError, did_you_mean
 from ..plugins import all_steps, open_uri
-from .binding import Bound, bind, leaves
+from .binding import Bound, bind, leaves, no_target
+from .budget import unpriced
 from .fingerprint import FORMAT, code_hash
 from .forgotten import Forgotten
 from .model import Model
@@ -93,7 +94,22 @@ class Stage:
 
     @property
     def manifest(self) -> dict[str, Any] | None:
-        return self.store.manifest(self.fingerprint)
+        """The manifest of the complete artifact, or None; also when what it was made from has since become another.
+
+        Only a stage with failed requests is ever made again under its fingerprint, so only what was made from such a
+        one says of what content.
+        """
+        found = self.store.manifest(self.fingerprint)
+        for upstream, content in (found or {}).get("unsettled", {}).items():
+            now = self.store.manifest(upstream)
+            if now is not None and content_of(now) != content:
+                return None
+        return found
+
+    @property
+    def needs(self) -> list[Stage]:
+        """The stages whose results it reads."""
+        return [*self.inputs, *(value for value in self.references.values() if isinstance(value, Stage))]
 
     def __repr__(self) -> str:
         return f"Stage({self.target}: {self.label}, {self.fingerprint})"
@@ -119,6 +135,12 @@ class Plan:
         return [stage for stage in self.stages if stage.target == name]
 
 
+def content_of(manifest: dict[str, Any]) -> str:
+    """What tells two artifacts of one fingerprint apart: the bytes of the records, or what a model was made from."""
+    shards = [entry["key"] for entry in manifest["shards"] if entry["file"]]
+    return digest(shards or sorted(manifest.get("unsettled", {}).items()))
+
+
 def make_plan(recipe: Recipe, store: Store, wanted: tuple[str, ...] = (), limit: int | None = None) -> Plan:
     """Resolve a recipe. Raises RecipeError with every mistake that can be known before anything runs.
 
@@ -129,11 +151,13 @@ def make_plan(recipe: Recipe, store: Store, wanted: tuple[str, ...] = (), limit:
     for name in wanted:
         if name not in recipe.targets:
             raise InputError(f"{recipe.path}: no target '{name}'; {did_you_mean(name, recipe.targets)}")
+    builder = _Builder(recipe, store, limit, problems)
+    recipe = replace(recipe, evaluation=tuple(builder.evaluation()))
     bound = {name: bind(target, recipe, limit, problems) for name, target in recipe.targets.items()}
     graph = {name: _needs(it, recipe) for name, it in bound.items()}
+    _measurable(bound, graph, recipe, problems)
     order = _order(graph, recipe, problems)
     needed = _closure(graph, wanted or tuple(recipe.targets))
-    builder = _Builder(recipe, store, limit, problems)
     for name in order:
         builder.target(bound[name])
     if problems:
@@ -148,6 +172,30 @@ def _needs(bound: Bound, recipe: Recipe) -> set[str]:
     for _, _, references in bound.calls:
         named |= {name for name in references if is_name(name)}
     return named & set(recipe.targets)
+
+
+def _measurable(bound: dict[str, Bound], graph: dict[str, set[str]], recipe: Recipe, problems: list[Problem]) -> None:
+    """Report evaluation sets that are made from what they are given to; take their edges away."""
+    lines = dict(recipe.evaluation)
+    plain = {name: needs - set(bound[name].measured) | (needs & _said(bound[name])) for name, needs in graph.items()}
+    for target, it in bound.items():
+        for name, call in it.measured.items():
+            if name in graph and target in _closure(plain, (name,)):
+                text = (
+                    f"the evaluation set '{name}' is made from '{target}', whose step {call.step} must not come near "
+                    f"it: name another set, or write `evaluation: []` at {call.step} (line {call.line})"
+                )
+                problems.append(Problem(lines[name], text))
+                graph[target].discard(name)
+
+
+def _said(bound: Bound) -> set[str]:
+    """Names that a target's own lines say, besides those the recipe gives it."""
+    named = set(bound.target.sources)
+    for call, step, _ in bound.calls:
+        named |= {name for option in step.references if option != "evaluation"
+                  for name in leaves(call.options.get(option))}  # fmt: skip
+    return named
 
 
 def _order(graph: dict[str, set[str]], recipe: Recipe, problems: list[Problem]) -> list[str]:
@@ -188,6 +236,14 @@ class _Builder:
         self.users: dict[str, set[str]] = {}  # uri of a shared read -> targets
         self.sources: dict[str, tuple[Source, tuple[Piece, ...]]] = {}
         self.forgotten = Forgotten.load()
+
+    def evaluation(self) -> Iterator[tuple[str, int]]:
+        """The recipe's evaluation sets, without those that are not to be had."""
+        for name, line in self.recipe.evaluation:
+            if is_name(name) and name not in self.recipe.targets:
+                self.problems.append(Problem(line, no_target(name, self.recipe)))
+            elif is_name(name) or self.open(name, line) is not None:
+                yield name, line
 
     def shared(self, needed: set[str]) -> list[Stage]:
         return [stage for uri, stage in self.reads.items() if self.users[uri] & needed]
@@ -251,6 +307,12 @@ class _Builder:
                     text = f"{step.name} needs a {type_name(kind)}, but '{name}' is {_what(given)}"
                     self.problems.append(Problem(call.line, text))
                 found[name] = value
+            if _counts_money(call):
+                self.problems += [
+                    Problem(call.line_of("budget"), f"{step.name}: {unpriced(name)}")
+                    for name in references
+                    if name in found and is_model(references[name]) and _prices(found[name]) is None
+                ]
         return found if complete else None
 
     def reference(self, name: str, kind: type, target: Target) -> Stage | Model | None:
@@ -341,6 +403,8 @@ class _Builder:
             identity.append(list(names))  # `dataset.parts` has them: they may be labels
         for call, step in group:
             identity.append(_call_identity(call, step, known_by, self.recipe))
+            if _counts_money(call):
+                identity.append({name: _prices(value) for name, value in mine.items()})
         source, pieces = opened or (None, ())
         if source is not None:
             identity.append(code_hash(type(source)))  # how the rows are read
@@ -361,6 +425,16 @@ def _names(call: Call, step: Step) -> Iterator[str]:
 
 def _identity(value: Stage | Model) -> str:
     return value.fingerprint if isinstance(value, Stage) else value.identity or value.uri
+
+
+def _counts_money(call: Call) -> bool:
+    """Whether what a call does depends on what models cost."""
+    budget = call.options.get("budget")
+    return isinstance(budget, dict) and budget.get("max_cost") is not None
+
+
+def _prices(value: Stage | Model) -> tuple[float, float] | None:
+    return value.prices if isinstance(value, Model) else None
 
 
 def _what(kind: Any) -> str:

@@ -12,7 +12,7 @@ import yaml
 
 from ..errors import InputError, Problem, RecipeError, did_you_mean
 
-ROOT_KEYS = {"name": str, "description": str, "seed": int, "threads": int, "targets": dict}
+ROOT_KEYS = {"name": str, "description": str, "seed": int, "threads": int, "evaluation": list, "targets": dict}
 TARGET_KEYS = ("from", "steps", "description", "license")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 FOLDER_NAME = re.compile(r"\w[\w .-]*")
@@ -52,6 +52,7 @@ class Recipe:
     targets: dict[str, Target]
     seed: int = 0
     threads: int = 2
+    evaluation: tuple[tuple[str, int], ...] = ()  # sets that no made record may be like, and their lines
     problems: tuple[Problem, ...] = ()
 
 
@@ -124,11 +125,18 @@ def _shape(path: Path, data: dict[str, Any], lines: dict[tuple[Any, ...], int], 
         value = data.get(key, default)
         return value if isinstance(value, ROOT_KEYS[key]) else default
 
-    return Recipe(good("name", path.stem), path, targets, good("seed", 0), good("threads", 2))
+    sets = []
+    for index, name in enumerate(good("evaluation", [])):
+        line = lines[("evaluation", index)]
+        if isinstance(name, str):
+            sets.append((name, line))
+        else:
+            problems.append(Problem(line, f"an evaluation set is a target or a URI, not {name!r}"))
+    return Recipe(good("name", path.stem), path, targets, good("seed", 0), good("threads", 2), tuple(sets))
 
 
 def _article(kind: type) -> str:
-    return {str: "text", int: "a whole number", dict: "a mapping"}[kind]
+    return {str: "text", int: "a whole number", dict: "a mapping", list: "a list"}[kind]
 
 
 def _target(name: str, spec: Any, lines: dict[tuple[Any, ...], int], problems: list[Problem]) -> Target | None:

@@ -119,6 +119,24 @@ class Store:
         self.work(fingerprint).mkdir(parents=True, exist_ok=True)
         return folder
 
+    def set_aside(self, fingerprint: str) -> None:
+        """Keep a complete artifact while it is made again."""
+        self.artifact(fingerprint).rename(self._before(fingerprint))
+
+    def settle(self, fingerprint: str) -> None:
+        """Of an artifact and what was set aside for it the one that is complete stays: the new one, if both are."""
+        before = self._before(fingerprint)
+        if not before.is_dir():
+            return
+        if self.manifest(fingerprint) is not None:
+            shutil.rmtree(before)
+            return
+        shutil.rmtree(self.artifact(fingerprint), ignore_errors=True)
+        before.rename(self.artifact(fingerprint))
+
+    def _before(self, fingerprint: str) -> Path:
+        return self.artifact(f"{fingerprint}.before")
+
     def dataset(self, fingerprint: str) -> Dataset[Any]:
         """The records of a complete artifact."""
         manifest = self.manifest(fingerprint)

@@ -1,4 +1,4 @@
-"""Models by URI: `openai:NAME`, `bundled:smollm2`, a folder in Hugging Face form, or `owner/name` of the model hub."""
+"""Models by URI: `openai:NAME`, `bundled:smollm2`, `replay:FILE`, a folder in Hugging Face form, `owner/name` (hub)."""
 
 from __future__ import annotations
 
@@ -55,6 +55,10 @@ def open_model(uri: str) -> Model | None:
         from .openai_api import OpenAI
 
         return OpenAI.from_uri(uri)
+    if uri.startswith("replay:"):
+        from .replay import Replay
+
+        return Replay.from_uri(uri)
     if uri.startswith("bundled:"):
         from . import bundled
 

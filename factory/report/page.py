@@ -40,6 +40,7 @@ def draw_page(plan: Any, error: BaseException | None, now: datetime) -> str:
         _header(plan, founds, error, now),
         _part("plan", "Plan", tag("div", draw_plan(plan, targets), cls="scroll picture"), _legend()),
         _part("results", "Results", tables.results(founds)),
+        _part("requests", "Model requests", tables.requests(founds)),
         *(_target(plan, name, stages) for name, stages in targets.items()),
         _part("artifacts", "Artifacts", tables.artifacts(founds)),
     ]

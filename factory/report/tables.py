@@ -64,6 +64,35 @@ def _change(row: Sequence[float]) -> str:
     return escape(said)
 
 
+def requests(founds: Sequence[Found]) -> str:
+    """What was asked of models: answers, tokens, cost, and failures by reason."""
+    body = []
+    for found in founds:
+        entry = (found.manifest or {}).get("requests")
+        if not entry:
+            continue
+        failed = ", ".join(f"{reason} {count(times)}" for reason, times in entry["failed"].items())
+        again = (found.manifest or {}).get("retry")
+        cells = [
+            ("", escape(found.stage.target)),
+            *(("number", count(entry[name])) for name in ("answers", "prompt_tokens", "completion_tokens")),
+            ("number", "–" if entry["usd"] is None else f"{entry['usd']:,.2f}"),
+            ("", escape(failed + (f" ({count(again)} asked again by the next build)" if again else "")) or "–"),
+        ]
+        body.append(tag("tr", *(element("td", cell, cls=cls or None) for cls, cell in cells)))
+    if not body:
+        return ""
+    names = (
+        ("target", ""),
+        ("answers", "number"),
+        ("tokens in", "number"),
+        ("tokens out", "number"),
+        ("USD", "number"),
+    )
+    head = [element("th", name, cls=cls or None) for name, cls in (*names, ("failed", ""))]
+    return _table(head, body)
+
+
 def artifacts(founds: Sequence[Found]) -> str:
     """Every stage: what ran, the fingerprint of its artifact, how much it holds and how long it took."""
     names = ("target", "steps", "gives", "records", "size", "time", "fingerprint")

@@ -180,3 +180,16 @@ def test_forty_stages_fit_on_a_screen() -> None:
     drawn = shown(plugin, 100)
     assert len(drawn.splitlines()) <= 10
     assert "and 33 more" in drawn
+
+
+def test_what_the_rest_will_take_is_told_from_the_pace_so_far() -> None:
+    watch = progress.Watch(None, 0.0)
+    watch.note_task(0, 0, {"asked": 10, "replayed": 100, "tokens": 1000, "micro_usd": 20_000}, now=5.0)
+    assert watch.projected(5.5) == [], "too early to tell"
+    watch.note_task(50, 100, {}, now=10.0)
+    watch.note_task(0, 0, {"asked": 100, "replayed": 100, "tokens": 12_000, "micro_usd": 400_000}, now=15.0)
+    assert watch.news(15.0) == (
+        "50 of 100  100 model calls  100 replayed  12k tokens  0.40 USD  10/s  20 s left, 1.20 USD in all"
+    )
+    watch.micro_usd = None
+    assert watch.projected(15.0)[-1] == "20 s left, 36k tokens in all"

@@ -9,6 +9,7 @@ import factory
 from factory import (
     Answer,
     Batch,
+    Budget,
     CausalLM,
     Context,
     Dataset,
@@ -16,6 +17,7 @@ from factory import (
     Drops,
     Metric,
     Model,
+    ModelError,
     PromptCompletion,
     Record,
     Request,
@@ -103,6 +105,14 @@ def echo(records: Iterator[Text], ctx: Context, k: int = 2) -> Iterator[PromptCo
 
 
 @factory.step
+def unlike(dataset: Dataset[Record], evaluation: list[Dataset[Record]] = []) -> Drops:
+    """Global filter: no text of the evaluation sets."""
+    known = {text_of(record.get("text") or record.get("prompt")) for one in evaluation for record in one}
+    found = {record["id"]: text_of(record.get("text") or record.get("prompt")) for record in dataset}
+    return Drops((key, Drop("in an evaluation set")) for key, text in found.items() if text in known)
+
+
+@factory.step
 def first_few(records: Iterator[Record], n: int = 1) -> Iterator[Record]:
     """Stream that stops early."""
     for number, record in enumerate(records, 1):
@@ -111,13 +121,15 @@ def first_few(records: Iterator[Record], n: int = 1) -> Iterator[Record]:
             return
 
 
-@factory.step(requests=lambda records, n=1: records * n)
-def ask_toy(records: Iterator[Text], ctx: Context, model: CausalLM, n: int = 1) -> Iterator[PromptCompletion]:
+@factory.step(requests=lambda records, n=1, **_: records * n)
+def ask_toy(
+    records: Iterator[Text], ctx: Context, model: CausalLM, n: int = 1, budget: Budget | None = None
+) -> Iterator[PromptCompletion]:
     """Stream that asks a model n times for each text."""
     requests = (
         Request(user(record["text"]), index, temperature=0.5, about=record) for record in records for index in range(n)
     )
-    for answer in ctx.ask(model, requests):
+    for answer in ctx.ask(model, requests, budget=budget):
         assert answer.request
         if answer.ok:
             yield derive(answer.request.about, prompt=answer.request.messages, completion=assistant(answer.text))
@@ -215,15 +227,19 @@ class Answering:
 
     def submit(self, requests: Sequence[Request]) -> Future[list[Answer]]:
         future: Future[list[Answer]] = Future()
+        if (project_root() / "down.txt").exists():
+            future.set_exception(ModelError("the toy is out of order"))
+            return future
         with (project_root() / "asked.txt").open("a") as file:
             file.writelines(f"{text_of(request.messages)}\n" for request in requests)
         future.set_result([self.answer(request) for request in requests])
         return future
 
     def answer(self, request: Request) -> Answer:
-        if "unanswerable" in text_of(request.messages):
-            return Answer(finish="failed", error="no idea")
-        return Answer(digest([self.name, text_of(request.messages), request.index]))
+        said = text_of(request.messages)
+        if "unanswerable" in said and not (project_root() / "mended.txt").exists():
+            return Answer(finish="failed", error="refused: never" if "ever" in said else "no idea: none at all")
+        return Answer(digest([self.name, said, request.index]), "stop", "", len(said), 10)
 
     def close(self) -> None:
         (project_root() / "closed.txt").touch()
@@ -231,12 +247,13 @@ class Answering:
 
 @factory.hookimpl
 def open_model(uri: str) -> Model | None:
-    return Toy(uri, identity=uri) if uri.startswith("toy:") else None
+    prices = (1.0, 2.0) if uri.startswith("toy:dear") else None
+    return Toy(uri, identity=uri, prices=prices) if uri.startswith("toy:") else None
 
 
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
     return [
         *(shout, measure, halves, short, listed, no_x, trimmed, paired),
-        *(echo, first_few, ask_toy, one_of_each, not_too_common, how_many, invent, toy_train, toy_halve),
+        *(echo, first_few, unlike, ask_toy, one_of_each, not_too_common, how_many, invent, toy_train, toy_halve),
     ]
