@@ -46,7 +46,7 @@ class Watch:
     step: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
 
-    def note_task(self, done: int, total: int, counts: dict[str, int], note: str, now: float = 0.0) -> None:
+    def note_task(self, done: int, total: int, counts: dict[str, int], note: str = "", now: float = 0.0) -> None:
         """Add one task's counts. Model calls (`asked`, `replayed`) and what they took are told as totals so far."""
         if total:
             self.done, self.total, self.note = done, total, note
