@@ -1,0 +1,90 @@
+"""How many requests may be in flight at an endpoint: found out while asking, from refusals and latencies."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+
+START = 32  # requests in flight before anything is known of the server
+TOLERATED = 0.02  # share of refusals that says nothing about our rate
+LATENCY_RISE = 3.0  # a median latency this many times the best may be a queue at the server
+PROBE = 0.8  # what is tried then
+KEPT_RATE = 0.9  # share of the rate that has to be left for the smaller window to be kept
+
+
+@dataclass
+class Window:
+    """Additive increase, multiplicative decrease, once a round; a round is as many outcomes as the window is wide.
+
+    It opens by one with every answer, so that it doubles in a round trip, until something is refused or latency rises.
+    After that it grows by a step a round without refusals, and shrinks by half their share, as DCTCP does (Alizadeh et
+    al. 2010, section 3.1): a server that refuses one request in a hundred at random costs next to nothing, one that
+    refuses everything halves it. Latency alone does not prove a queue, for answers may just have become longer: a
+    smaller window is tried for one round, and kept only if the rate of answers stays.
+    """
+
+    ceiling: int
+    size: float = 0.0
+    opening: bool = True
+    best: float = float("inf")  # lowest median latency of a round, seconds
+    _round: float = -1.0  # when the round began; what was sent before counts for none
+    _refused: int = 0
+    _latencies: list[float] = field(default_factory=list)
+    _full: bool = True  # whether every answer of the round was sent with the window in full use
+    _probe: tuple[float, float] | None = None  # size and rate before a smaller window was tried
+
+    def __post_init__(self) -> None:
+        self.size = self.size or float(min(START, self.ceiling))
+
+    @property
+    def places(self) -> int:
+        """Requests that may be in flight."""
+        return int(self.size)
+
+    def answered(self, sent: float, now: float, full: bool) -> None:
+        """An answer at `now` to a request of `sent` (seconds of one clock); `full`: no place was left when it went."""
+        if self.opening and full:
+            self.size = min(self.size + 1, self.ceiling)
+        if sent >= self._round:
+            self._latencies.append(now - sent)
+            self._full = self._full and full
+            self._count(now)
+
+    def refused(self, sent: float, now: float) -> None:
+        """The server said that it has too much to do, or nothing at all in time."""
+        if sent >= self._round:
+            self._refused += 1
+            if self.opening and self._refused > TOLERATED * self.size:
+                self.opening = False
+                self._close(now)
+            else:
+                self._count(now)
+
+    def _count(self, now: float) -> None:
+        if self._refused + len(self._latencies) >= self.size:
+            self._close(now)
+
+    def _close(self, now: float) -> None:
+        """End a round: decide how wide the next one is."""
+        outcomes = self._refused + len(self._latencies)
+        share = self._refused / outcomes
+        rate = len(self._latencies) / max(now - self._round, 1e-9) if self._round >= 0 else 0.0
+        median = statistics.median(self._latencies) if self._latencies else float("inf")
+        risen = median > LATENCY_RISE * self.best and self._full
+        if share > TOLERATED:
+            self.size = max(1.0, self.size * (1 - share / 2))
+            self._probe = None
+        elif self._probe is not None:
+            before, rate_before = self._probe
+            if rate < KEPT_RATE * rate_before:  # no queue: answers take longer now
+                self.size, self.best = before, median
+            self._probe = None
+        elif risen and self._latencies:
+            self.opening = False
+            self._probe = self.size, rate
+            self.size = max(1.0, self.size * PROBE)
+        elif self._full and not self.opening:
+            self.size = min(self.size + (max(1.0, self.ceiling / 32) if not self._refused else 1.0), self.ceiling)
+        self.best = min(self.best, median)
+        self._round, self._refused, self._full = now, 0, True
+        self._latencies.clear()
