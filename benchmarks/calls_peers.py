@@ -31,6 +31,13 @@ def questions(count: int) -> list[str]:
 
 def curator(url: str, count: int) -> Callable[[], int]:
     """Its LLM class over a list of prompts."""
+    import tiktoken
+
+    # It counts tokens with a vocabulary that is downloaded; here with one of 256 bytes, which merges nothing.
+    count_bytes = tiktoken.Encoding(
+        "bytes", pat_str=r"\S+\s*", mergeable_ranks={bytes([one]): one for one in range(256)}, special_tokens={}
+    )
+    tiktoken.get_encoding = tiktoken.encoding_for_model = lambda name: count_bytes
     from bespokelabs import curator as library
 
     parameters = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -136,13 +137,13 @@ def answer_in(status: int, content: bytes, headers: Mapping[str, str], stop: Seq
 
 def _completion(content: bytes, stop: Sequence[str]) -> Answer | Retry:
     try:
-        found = orjson.loads(content)
+        found = loaded(content)
         choice = found["choices"][0]
         message, finish = choice["message"], choice.get("finish_reason") or "stop"
         used = found.get("usage") or {}
         text, refusal = message.get("content") or "", message.get("refusal")
         tokens = int(used.get("prompt_tokens") or 0), int(used.get("completion_tokens") or 0)
-    except (orjson.JSONDecodeError, LookupError, TypeError, ValueError, AttributeError):
+    except (LookupError, TypeError, ValueError, AttributeError):
         return Retry(f"status 200 without a chat completion: {one_line(message_of(content))}")
     if refusal or finish == "content_filter":
         return Answer("", "failed", one_line(f"refused: {refusal or 'content filter'}"), *tokens)
@@ -179,16 +180,24 @@ def wants_other_form(status: int, content: bytes) -> bool:
     return any(word in said for word in (b"response_format", b"response format", b"json_object", b"guided", b"schema"))
 
 
+def loaded(content: bytes) -> Any:
+    """JSON, also where a text in it was cut inside of a character, which orjson refuses. Raises ValueError."""
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return json.loads(content)
+
+
 def message_of(content: bytes) -> str:
     """What an error's body says, whichever of the usual forms it has."""
     try:
-        found = orjson.loads(content)
-    except orjson.JSONDecodeError:
+        found = loaded(content)
+    except ValueError:
         return content.decode("utf-8", "replace")
     error = found.get("error", found) if isinstance(found, dict) else found
     if isinstance(error, dict):
         parts = [str(error[part]) for part in ("message", "detail", "code") if error.get(part)]
-        return " ".join(parts) or orjson.dumps(error).decode()
+        return " ".join(parts) or json.dumps(error)
     return str(error)
 
 

@@ -132,8 +132,14 @@ class Endpoint:
                     self._again.appendleft(job)
                     self._later(wait)
                     return None
+            self._spend(job)
             return job
         return None
+
+    def _spend(self, job: Job) -> None:
+        self.sent += 1
+        self._limits.spend(job.guess, self._loop.time())
+        job.mark = self._limits.sent, self._limits.spent
 
     def _later(self, wait: float) -> None:
         """Pump after `wait` seconds at the latest."""
@@ -159,9 +165,6 @@ class Endpoint:
             job.sent, job.began = now, job.began or now
             job.flying.append(task)
             full = bool(self._inbox or self._again) or len(self._flying) >= self._window.places
-            self.sent += 1
-            self._limits.spend(job.guess, now)
-            job.mark = self._limits.sent, self._limits.spent
             result: Answer | Retry | Refused | None = None
             try:
                 result = await self._ask(job)
@@ -189,6 +192,7 @@ class Endpoint:
         for job in self._hedging.late(self._flying.values(), now, self.sent):
             if self._limits.wait(job.guess, now) <= 0:
                 job.hedged = True
+                self._spend(job)
                 self._send(job)
         return bool(self._flying)
 
@@ -254,8 +258,7 @@ class Endpoint:
     async def _is_well(self) -> None:
         """Ask something tiny, to tell requests that cannot be answered from a server that answers nothing."""
         question = Job(Request(user("Answer with one word: well?"), max_tokens=16), Reply(1), 0)
-        question.mark = self._limits.sent, self._limits.spent
-        self.sent += 1
+        self._spend(question)
         result = await self._ask(question)
         doubtful, self._doubtful = self._doubtful, []
         if isinstance(result, Answer):

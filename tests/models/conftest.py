@@ -1,12 +1,18 @@
-"""A tiny random Llama with a tokenizer trained on the spot."""
+"""A tiny random Llama with a tokenizer trained on the spot; a server that speaks OpenAI's protocol."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from factory.models import open_model
+
+sys.path.insert(0, str(Path(__file__).parent))
+from serving import KEY, Handler, Server
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
@@ -69,3 +75,33 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Handler], Server]]:
+    """Start a server with a handler; it is stopped after the test."""
+    servers: list[Server] = []
+
+    def start(handler: Handler) -> Server:
+        servers.append(Server(handler))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def ask(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Open a session on a server with the key in the environment; it is closed after the test."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    sessions: list[Any] = []
+
+    def start(url: str, options: str = "backoff=0.01") -> Any:
+        sessions.append(open_model(uri=f"openai:tiny?base_url={url}&{options}").open())
+        return sessions[-1]
+
+    yield start
+    for session in sessions:
+        session.close()

@@ -4,115 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
 from email.utils import formatdate
 from typing import Any
 
 import pytest
 from aiohttp import web
+from serving import KEY, completion
 
 import factory
 from factory import ModelError, Request, user
 from factory.models import open_model
-
-KEY = "sk-test-0123456789abcdef"
-Handler = Callable[[web.Request, dict[str, Any], int], Awaitable[web.StreamResponse]]
-
-
-def completion(text: str | None, finish: str = "stop") -> web.Response:
-    """A chat completion as servers send it."""
-    return web.json_response(
-        {
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
-            "usage": {"prompt_tokens": 7, "completion_tokens": 3},
-        }
-    )
-
-
-class Server:
-    """An OpenAI-compatible server; `handler(request, body, nth)` answers, nth counts this prompt's tries."""
-
-    def __init__(self, handler: Handler) -> None:
-        self.handler = handler
-        self.bodies: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        self.tries: dict[str, int] = {}
-        self.now = self.most = 0
-        self.loop = asyncio.new_event_loop()
-        started = threading.Event()
-        self.thread = threading.Thread(target=self.run, args=(started,), daemon=True)
-        self.thread.start()
-        started.wait()
-
-    def run(self, started: threading.Event) -> None:
-        asyncio.set_event_loop(self.loop)
-        self.loop.run_until_complete(self.start())
-        started.set()
-        self.loop.run_forever()
-
-    async def start(self) -> None:
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", self.answer)
-        self.runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-        await self.runner.setup()
-        site = web.TCPSite(self.runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = self.runner.addresses[0][1]
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        self.bodies.append(body)
-        self.keys.append(request.headers.get("Authorization"))
-        said = body["messages"][-1]["content"]
-        self.tries[said] = self.tries.get(said, 0) + 1
-        self.now += 1
-        self.most = max(self.most, self.now)
-        try:
-            return await self.handler(request, body, self.tries[said])
-        finally:
-            self.now -= 1
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
-
-    def stop(self) -> None:
-        asyncio.run_coroutine_threadsafe(self.runner.cleanup(), self.loop).result()
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-        self.loop.close()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[Handler], Server]]:
-    """Start a server with a handler; it is stopped after the test."""
-    servers: list[Server] = []
-
-    def start(handler: Handler) -> Server:
-        servers.append(Server(handler))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
-
-
-@pytest.fixture
-def ask(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
-    """Open a session on a server with the key in the environment; it is closed after the test."""
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    sessions: list[Any] = []
-
-    def start(url: str, options: str = "backoff=0.01") -> Any:
-        sessions.append(open_model(uri=f"openai:tiny?base_url={url}&{options}").open())
-        return sessions[-1]
-
-    yield start
-    for session in sessions:
-        session.close()
 
 
 def answers(session: Any, requests: list[Request]) -> list[factory.Answer]:
@@ -238,10 +140,182 @@ def test_attempts_end(serve, ask):
         return web.json_response({"error": {"message": f"overloaded, {KEY}"}}, status=503)
 
     server = serve(down)
-    with pytest.raises(ModelError, match=r"did not answer in 3 attempts: status 503: overloaded") as caught:
+    with pytest.raises(ModelError, match=r"did not answer in 3 attempts: status 503: overloaded, \[key\]") as caught:
         answers(ask(server.url, "attempts=3&backoff=0.01"), requests(1))
     assert KEY not in str(caught.value)
-    assert len(server.bodies) == 3
+    assert "nothing else got through either" in str(caught.value)
+    assert sorted(server.tries.values()) == [1, 3]  # and once whether the server is well
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_row_that_is_never_answered_fails_alone(serve, ask, alone):
+    """Also when it is the only one: a server that answers something else is well."""
+
+    async def poisoned(request, body, nth):
+        if body["messages"][-1]["content"] == "question 0":
+            return web.json_response({"error": {"message": f"worker died, {KEY}"}}, status=500)
+        return await echo(request, body, nth)
+
+    server = serve(poisoned)
+    found = answers(ask(server.url, "attempts=3&backoff=0.01"), requests(1 if alone else 30))
+    assert [answer.finish for answer in found] == ["failed", *["stop"] * (len(found) - 1)]
+    assert "did not answer in 3 attempts: status 500: worker died, [key]" in found[0].error
+    assert len(server.bodies) <= (4 if alone else 33)
+
+
+def test_a_rate_limit_uses_up_no_attempts(serve, ask):
+    async def limited(request, body, nth):
+        return await echo(request, body, nth) if nth > 4 else web.json_response({"error": "slow down"}, status=429)
+
+    assert answers(ask(serve(limited).url, "attempts=2&backoff=0.01"), requests(1))[0].ok
+
+
+def test_a_rate_limit_that_turns_everything_away_holds_up_all(serve, ask):
+    """While it holds, fresh requests are not wasted on it."""
+    opened = time.monotonic() + 0.7
+
+    async def shut(request, body, nth):
+        left = opened - time.monotonic()
+        if left <= 0:
+            return await echo(request, body, nth)
+        return web.json_response({"error": "slow down"}, status=429, headers={"Retry-After": f"{left:.3f}"})
+
+    server = serve(shut)
+    found = answers(ask(server.url, "concurrency=4"), requests(200))
+    assert all(answer.ok for answer in found)
+    assert len(server.bodies) < 230
+
+
+def test_256_are_in_flight_within_a_second(serve, ask):
+    async def slow(request, body, nth):
+        await asyncio.sleep(0.2)
+        return await echo(request, body, nth)
+
+    server = serve(slow)
+    session = ask(server.url, "concurrency=256")
+    futures = [session.submit([request]) for request in requests(1500)]
+    began = time.monotonic()
+    while len(session._flying) < 256 and time.monotonic() - began < 10:
+        time.sleep(0.01)
+    took = time.monotonic() - began
+    assert all(future.result(timeout=30)[0].ok for future in futures)
+    assert took < 3  # 0.6 s where the server has a processor of its own
+    assert server.most <= 256
+
+
+def test_requests_a_minute(serve, ask):
+    server = serve(echo)
+    session = ask(server.url, "rpm=600")  # ten at once, then one every tenth of a second
+    began = time.monotonic()
+    assert all(answer.ok for answer in answers(session, requests(14)))
+    assert 0.35 < time.monotonic() - began < 3
+
+
+def test_tokens_a_minute(serve, ask):
+    server = serve(echo)  # every answer says that it took ten
+    session = ask(server.url, "tpm=6000")  # a hundred at once, then a hundred a second
+    began = time.monotonic()
+    assert all(answer.ok for answer in answers(session, requests(30, max_tokens=10)))
+    assert 0.8 < time.monotonic() - began < 8
+
+
+def test_what_the_server_says_of_its_limits_is_honoured(serve, ask):
+    async def telling(request, body, nth):
+        response = await echo(request, body, nth)
+        left = max(0, 5 - len(server.bodies))
+        response.headers.update(
+            {
+                "x-ratelimit-limit-requests": "5",
+                "x-ratelimit-remaining-requests": str(left),
+                "x-ratelimit-reset-requests": f"{(5 - left) * 100}ms",
+            }
+        )
+        return response
+
+    server = serve(telling)
+    session = ask(server.url, "concurrency=1")
+    began = time.monotonic()
+    assert all(answer.ok for answer in answers(session, requests(9)))
+    assert time.monotonic() - began >= 0.35  # five at once, then one every tenth of a second
+    assert len(server.bodies) == 9
+
+
+@pytest.mark.parametrize("hedge", ["p99", "3"])
+def test_a_slow_request_goes_twice_and_the_loser_is_called_off(serve, ask, hedge):
+    gone = []
+
+    async def one_hangs(request, body, nth):
+        if body["messages"][-1]["content"] == "question 150" and nth == 1:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                gone.append(nth)
+                raise
+        await asyncio.sleep(0.01)
+        return await echo(request, body, nth)
+
+    server = serve(one_hangs)
+    session = ask(server.url, f"hedge={hedge}&concurrency=32")
+    began = time.monotonic()
+    found = answers(session, requests(200))
+    assert time.monotonic() - began < 15
+    assert [answer.text for answer in found] == [f"to question {n}" for n in range(200)]
+    assert server.tries["question 150"] == 2
+    assert session.sent == len(server.bodies) <= 200 + 0.05 * 220 + 1
+    while not gone and time.monotonic() - began < 15:
+        time.sleep(0.01)
+    assert gone == [1]
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"question": {"type": "string"}},
+    "required": ["question"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("taken", ["json_schema", "json_object", "text"])
+def test_a_schema_is_told_as_well_as_the_server_can_take_it(serve, ask, taken):
+    forms = ["json_schema", "json_object", "text"]
+
+    async def choosy(request, body, nth):
+        form = body.get("response_format", {"type": "text"})["type"]
+        if forms.index(form) < forms.index(taken):
+            return web.json_response({"error": {"message": f"response_format {form} is not supported"}}, status=400)
+        return completion('{"question": "why?"}')
+
+    server = serve(choosy)
+    session = ask(server.url, "attempts=1")
+    assert answers(session, requests(1, schema=SCHEMA))[0].text == '{"question": "why?"}'
+    assert len(server.bodies) == forms.index(taken) + 1
+    assert all(answer.ok for answer in answers(session, requests(5, schema=SCHEMA)))
+    assert len(server.bodies) == forms.index(taken) + 6, "what the server does not take is remembered"
+    assert all(answer.ok for answer in answers(session, requests(1)))
+    last = server.bodies[-2]
+    if taken == "json_schema":
+        assert last["response_format"]["json_schema"] == {"name": "answer", "schema": SCHEMA, "strict": True}
+        assert "Schema" not in last["messages"][-1]["content"]
+    else:
+        assert '"additionalProperties":false' in last["messages"][-1]["content"]
+    assert "response_format" not in server.bodies[-1]
+
+
+def test_a_schema_that_strict_mode_cannot_take_is_not_called_strict(serve, ask):
+    server = serve(echo)
+    answers(ask(server.url), requests(1, schema={**SCHEMA, "required": []}))
+    assert server.bodies[0]["response_format"]["json_schema"]["strict"] is False
+
+
+def test_half_of_a_character_is_sent_all_the_same(serve, ask):
+    [answer] = answers(ask(serve(echo).url), [Request(user("cut emoji \ud83d"))])
+    assert answer.finish == "stop"
+
+
+def test_a_group_is_answered_in_its_order(serve, ask):
+    future = ask(serve(echo).url).submit(requests(20))
+    assert [answer.text for answer in future.result(timeout=20)] == [f"to question {n}" for n in range(20)]
+    assert ask(serve(echo).url).submit([]).result(timeout=1) == []
 
 
 @pytest.mark.parametrize(
@@ -356,6 +430,11 @@ def test_identity_is_the_endpoint_and_the_name(monkeypatch):
         ("openai:m?concurency=3", "did you mean 'concurrency'"),
         ("openai:m?concurrency=0", "a whole number above 0"),
         ("openai:m?timeout=soon", "a number above 0"),
+        ("openai:m?rpm=0.5", "a whole number above 0"),
+        ("openai:m?mode=batches", "did you mean 'batch'"),
+        ("openai:m?hedge=p98", "a number above 0"),
+        ("openai:m?hedge=0.5", "expected p99, or a number of at least 1"),
+        ("openai:m?price_in=cheap", "a number 0 or more"),
         ("openai:m?base_url=there", "expected http"),
         ("openai:m?base_url=http://me:secret@there/v1", "environment variable"),
         (f"openai:m?api_key={KEY}", "no option 'api_key'"),
@@ -366,6 +445,12 @@ def test_a_wrong_uri_is_a_sentence(uri, says):
         open_model(uri=uri)
     assert KEY not in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_prices_are_known_where_they_are_told():
+    assert open_model(uri="openai:m").prices is None
+    assert open_model(uri="openai:m?price_in=0.15&price_out=0.6").prices == (0.15, 0.6)
+    assert open_model(uri="openai:m?price_out=2").prices == (0.0, 2.0)
 
 
 def test_a_missing_key_is_a_sentence(monkeypatch):
