@@ -28,9 +28,13 @@ class Backoff:
     def answered(self) -> None:
         self._turned_away = self._holds = 0
 
-    def turned_away(self, sent: float, now: float, asked: float | None) -> None:
-        """A rate limit turned away a request of `sent`. One alone holds nobody up, several in a row hold up all."""
+    def turned_away(self, sent: float, now: float, asked: float | None, places: int) -> None:
+        """A rate limit turned away a request of `sent`. One alone holds nobody up, several in a row hold up all.
+
+        Where the server does not say for how long, and as long as the window has many `places`, requests that it took
+        are in flight: it has too few places rather than too many requests a minute, and a smaller window is enough.
+        """
         self._turned_away += sent >= self.held
-        if self._turned_away >= HOLD_AFTER:
+        if self._turned_away >= HOLD_AFTER and (asked is not None or places <= HOLD_AFTER):
             self._turned_away, self._holds = 0, self._holds + 1
             self.held = now + self.pause(self._holds, asked)

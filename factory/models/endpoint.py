@@ -226,10 +226,10 @@ class Endpoint:
     def _failed(self, job: Job, result: Retry, sent: float, now: float) -> None:
         """An attempt came to nothing: wait and try again, unless attempts are used up."""
         if result.refused:
-            self._window.refused(sent, now)
+            self._window.refused(now)
         if result.limited:
             job.limited += 1
-            self._backoff.turned_away(sent, now, result.wait)
+            self._backoff.turned_away(sent, now, result.wait, self._window.places)
         else:
             job.tries += 1
         if job.tries >= self._model.attempts or job.limited >= LIMITED * self._model.attempts:

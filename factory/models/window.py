@@ -14,27 +14,31 @@ KEPT_RATE = 0.9  # share of the rate that has to be left for the smaller window 
 
 @dataclass
 class Window:
-    """Additive increase, multiplicative decrease, once a round; a round is as many outcomes as the window is wide.
+    """Additive increase, multiplicative decrease, in rounds of as many outcomes as the window was wide.
 
-    It opens by one with every answer, so that it doubles in a round trip, until something is refused or latency rises.
-    After that it grows by a step a round without refusals, and shrinks by half their share, as DCTCP does (Alizadeh et
-    al. 2010, section 3.1): a server that refuses one request in a hundred at random costs next to nothing, one that
-    refuses everything halves it. Latency alone does not prove a queue, for answers may just have become longer: a
-    smaller window is tried for one round, and kept only if the rate of answers stays.
+    It opens by one with every answer, so that it doubles in a round trip, until requests are refused or latency rises.
+    A refused request takes its place away with it. So the window loses the share that was refused, and what is left is
+    what the server took: one that refuses one request in a hundred at random costs next to nothing. A round without
+    refusals gives a place more, the next one two, then four.
+
+    Latency alone does not prove a queue at the server, for answers may just have become longer: a smaller window is
+    tried for one round, and kept only if the rate of answers stays.
     """
 
     ceiling: int
     size: float = 0.0
     opening: bool = True
     best: float = float("inf")  # lowest median latency of a round, seconds
+    _goal: float = 0.0  # outcomes that end the round
     _round: float = -1.0  # when the round began; what was sent before counts for none
     _refused: int = 0
     _latencies: list[float] = field(default_factory=list)
     _full: bool = True  # whether every answer of the round was sent with the window in full use
+    _step: float = 1.0  # places that a round without refusals gives
     _probe: tuple[float, float] | None = None  # size and rate before a smaller window was tried
 
     def __post_init__(self) -> None:
-        self.size = self.size or float(min(START, self.ceiling))
+        self.size = self._goal = self.size or float(min(START, self.ceiling))
 
     @property
     def places(self) -> int:
@@ -48,43 +52,36 @@ class Window:
         if sent >= self._round:
             self._latencies.append(now - sent)
             self._full = self._full and full
-            self._count(now)
-
-    def refused(self, sent: float, now: float) -> None:
-        """The server said that it has too much to do, or nothing at all in time."""
-        if sent >= self._round:
-            self._refused += 1
-            if self.opening and self._refused > TOLERATED * self.size:
-                self.opening = False
+            if self._refused + len(self._latencies) >= self._goal:
                 self._close(now)
-            else:
-                self._count(now)
 
-    def _count(self, now: float) -> None:
-        if self._refused + len(self._latencies) >= self.size:
+    def refused(self, now: float) -> None:
+        """The server said that it has too much to do, or nothing at all in time."""
+        self.size = max(1.0, self.size - 1)
+        self._refused += 1
+        if self._refused > TOLERATED * self._goal + 1:
+            self.opening = False
+        if self._refused + len(self._latencies) >= self._goal:
             self._close(now)
 
     def _close(self, now: float) -> None:
         """End a round: decide how wide the next one is."""
-        outcomes = self._refused + len(self._latencies)
-        share = self._refused / outcomes
         rate = len(self._latencies) / max(now - self._round, 1e-9) if self._round >= 0 else 0.0
         median = statistics.median(self._latencies) if self._latencies else float("inf")
-        risen = median > LATENCY_RISE * self.best and self._full
-        if share > TOLERATED:
-            self.size = max(1.0, self.size * (1 - share / 2))
-            self._probe = None
+        if self._refused > TOLERATED * self._goal:
+            self._step, self._probe = 1.0, None
         elif self._probe is not None:
             before, rate_before = self._probe
             if rate < KEPT_RATE * rate_before:  # no queue: answers take longer now
                 self.size, self.best = before, median
             self._probe = None
-        elif risen and self._latencies:
+        elif median > LATENCY_RISE * self.best and self._full:
             self.opening = False
             self._probe = self.size, rate
             self.size = max(1.0, self.size * PROBE)
         elif self._full and not self.opening:
-            self.size = min(self.size + (max(1.0, self.ceiling / 32) if not self._refused else 1.0), self.ceiling)
+            self.size = min(self.size + self._step, self.ceiling)
+            self._step = min(2 * self._step, max(1.0, self.ceiling / 8))
         self.best = min(self.best, median)
-        self._round, self._refused, self._full = now, 0, True
+        self._round, self._refused, self._full, self._goal = now, 0, True, self.size
         self._latencies.clear()
