@@ -31,6 +31,7 @@ class Window:
     best: float = float("inf")  # lowest median latency of a round, seconds
     _goal: float = 0.0  # outcomes that end the round
     _round: float = -1.0  # when the round began; what was sent before counts for none
+    _answers: int = 0  # in the round, whenever they were asked for
     _refused: int = 0
     _latencies: list[float] = field(default_factory=list)
     _full: bool = True  # whether every answer of the round was sent with the window in full use
@@ -49,6 +50,7 @@ class Window:
         """An answer at `now` to a request of `sent` (seconds of one clock); `full`: no place was left when it went."""
         if self.opening and full:
             self.size = min(self.size + 1, self.ceiling)
+        self._answers += 1
         if sent >= self._round:
             self._latencies.append(now - sent)
             self._full = self._full and full
@@ -66,22 +68,20 @@ class Window:
 
     def _close(self, now: float) -> None:
         """End a round: decide how wide the next one is."""
-        rate = len(self._latencies) / max(now - self._round, 1e-9) if self._round >= 0 else 0.0
+        rate = self._answers / max(now - self._round, 1e-9) if self._round >= 0 else 0.0
         median = statistics.median(self._latencies) if self._latencies else float("inf")
         if self._refused > TOLERATED * self._goal:
             self._step, self._probe = 1.0, None
-        elif self._probe is not None:
-            before, rate_before = self._probe
-            if rate < KEPT_RATE * rate_before:  # no queue: answers take longer now
-                self.size, self.best = before, median
-            self._probe = None
+        elif self._probe is not None and rate < KEPT_RATE * self._probe[1]:  # no queue: answers take longer now
+            self.size, self.best, self._probe = self._probe[0], median, None
         elif median > LATENCY_RISE * self.best and self._full:
             self.opening = False
             self._probe = self.size, rate
             self.size = max(1.0, self.size * PROBE)
         elif self._full and not self.opening:
             self.size = min(self.size + self._step, self.ceiling)
-            self._step = min(2 * self._step, max(1.0, self.ceiling / 8))
+            self._step, self._probe = min(2 * self._step, max(1.0, self.ceiling / 8)), None
         self.best = min(self.best, median)
-        self._round, self._refused, self._full, self._goal = now, 0, True, self.size
+        self._round, self._goal, self._full = now, self.size, True
+        self._answers = self._refused = 0
         self._latencies.clear()
