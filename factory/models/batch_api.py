@@ -34,7 +34,7 @@ class Batches:
 
     A batch that is at the server already, from a build that was killed or did not wait, is polled again. Rows that
     failed in passing or expired go into a further batch, alone. A group's future is done when all of its rows are
-    answered; what was stored by then, its callbacks included, is forgotten here.
+    answered. Its batches are forgotten when the session is closed: by then its answers are in the response cache.
     """
 
     batch = MOST_REQUESTS
@@ -51,6 +51,7 @@ class Batches:
         self._closed = threading.Event()
         self._pool = ThreadPoolExecutor(8, thread_name_prefix=f"openai:{model.name}")
         self._until = None if model.wait is None else time.monotonic() + model.wait
+        self._handed_out: list[Group] = []
         self.sent = 0  # requests that went to the server
 
     def submit(self, requests: Sequence[Request]) -> Future[list[Answer]]:
@@ -60,10 +61,14 @@ class Batches:
         return future
 
     def close(self) -> None:
-        """Stop polling; batches go on at the server, and are found again."""
+        """Stop polling. Batches go on at the server, and are found again; those whose answers were used are forgotten."""
         self._closed.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._client.close()
+        for group in self._handed_out:
+            for batch in group.fetched:
+                batch_state.release(batch, group.wanted)  # rows of another group are still to be fetched
+        self._handed_out.clear()
 
     def _serve(self, requests: list[Request], future: Future[list[Answer]]) -> None:
         group = Group(self, {request.key(self._model): request for request in requests})
@@ -79,8 +84,7 @@ class Batches:
             future.set_exception(error)
         else:
             future.set_result([answers[request.key(self._model)] for request in requests])
-            for batch in group.fetched:
-                batch_state.release(batch, group.wanted)  # rows of another group are still to be fetched
+            self._handed_out.append(group)
 
     def _sentence(self, error: openai.OpenAIError) -> ModelError:
         status = getattr(error, "status_code", None)

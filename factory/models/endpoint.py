@@ -41,6 +41,7 @@ class Endpoint:
     def __init__(self, model: OpenAI, key: str) -> None:
         self.sent = 0  # requests that went to the server: further attempts and copies count
         self._model, self._transport = model, Transport(model, key)
+        self._name = f"{model.name} at {model.base_url}"
         self._window = Window(model.concurrency)
         self._limits = Limits(model.rpm, model.tpm)
         self._hedging = Hedging(model.hedge)
@@ -244,14 +245,14 @@ class Endpoint:
 
     def _give_up(self, job: Job, trouble: str) -> None:
         """A request whose attempts are used up fails alone, if the server answers others."""
-        name = f"{self._model.name} at {self._model.base_url}"
-        what = f"{name} did not answer in {job.tries + job.limited} attempts: {trouble}"
+        tries = job.tries + job.limited
         if not self._transport.reached:
-            self._end(ModelError(f"{what}; is the server running, and is base_url right?"))
+            hint = "is the server running, and is base_url right?"
+            self._end(ModelError(f"{self._name} did not answer in {tries} attempts: {trouble}; {hint}"))
         elif self._answered >= job.began:
-            self._settle(job, Answer(finish="failed", error=what))
+            self._settle(job, Answer(finish="failed", error=f"no answer in {tries} attempts: {trouble}"))
         else:
-            self._doubtful.append((job, what))
+            self._doubtful.append((job, f"in {tries} attempts: {trouble}"))
             if len(self._doubtful) == 1:
                 self._probe = self._loop.create_task(self._is_well())
 
@@ -265,9 +266,9 @@ class Endpoint:
             self._answered = self._loop.time()
         if self._answered >= min(job.began for job, _ in doubtful):
             for job, what in doubtful:
-                self._settle(job, Answer(finish="failed", error=what))
+                self._settle(job, Answer(finish="failed", error=f"no answer {what}"))
         else:
-            self._end(ModelError(f"{doubtful[0][1]}; nothing else got through either"))
+            self._end(ModelError(f"{self._name} did not answer {doubtful[0][1]}; nothing else got through either"))
         self._pump()
 
     def _settle(self, job: Job, answer: Answer) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import urllib.parse
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from factory import CausalLM, ModelError
 from factory.errors import did_you_mean
@@ -70,17 +70,13 @@ class OpenAI(CausalLM):
         base_url = _checked_url(name, options.pop("base_url", "") or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL)
         if not name:
             raise ModelError("openai: names no model; expected openai:NAME")
-        return cls(uri, f"openai:{name} at {base_url}", prices=prices, name=name, base_url=base_url, **options)
+        model = Batched if options.get("mode") == "batch" else cls
+        return model(uri, f"openai:{name} at {base_url}", prices=prices, name=name, base_url=base_url, **options)
 
     @property
     def official(self) -> bool:
         """Whether this is OpenAI's own address."""
         return self.base_url == DEFAULT_URL
-
-    @property
-    def ahead(self) -> int | None:
-        """Requests that should be drawn before the first answer is waited for, where that is more than usual."""
-        return BATCH_REQUESTS if self.mode == "batch" else None
 
     def open(self, threads: int = 2) -> Endpoint | Batches:
         """Raises ModelError when the environment holds no key and the endpoint is known to want one."""
@@ -90,13 +86,17 @@ class OpenAI(CausalLM):
             raise ModelError(
                 f"openai:{self.name}: the environment variable {variable} is not set; it must hold your key"
             )
-        if self.mode == "batch":
-            from .batch_api import Batches
-
-            return Batches(self, key)
+        from .batch_api import Batches
         from .endpoint import Endpoint
 
-        return Endpoint(self, key)
+        return Batches(self, key) if self.mode == "batch" else Endpoint(self, key)
+
+
+@dataclass(frozen=True)
+class Batched(OpenAI):
+    """The same, asked through the Batch API: as many requests are drawn as a batch holds."""
+
+    ahead: ClassVar[int] = BATCH_REQUESTS
 
 
 def _number(what: str, value: str, kind: type[int] | type[float], zero: bool = False) -> float:

@@ -149,7 +149,7 @@ def check(count: int, kept: list[str], dropped: list[Any]) -> None:
     errors = Counter(json.dumps(details) for reason, details, _ in dropped if reason == "not answered")
     assert sum(n for text, n in errors.items() if "bad row, [key]" in text) == kinds["refused"]
     assert sum(n for text, n in errors.items() if "empty answer" in text) == kinds["empty"]
-    assert sum(n for text, n in errors.items() if "did not answer in 6 attempts" in text) == kinds["poison"]
+    assert sum(n for text, n in errors.items() if "no answer in 6 attempts" in text) == kinds["poison"]
     assert len({json.dumps(record) for _, _, record in dropped}) == len(dropped)
 
 
@@ -181,7 +181,7 @@ def faults_and_a_kill(serve: Any, root: Path, count: int, after: int) -> None:
     check(count + 1, kept, dropped)
     fresh = {body["messages"][-1]["content"] for body in server.bodies[mark:]}
     lasting = {f"question {n}" for n in range(count) if fault(f"question {n}") in ("poison", "refused", "empty")}
-    assert fresh - {"Answer with one word: well?"} == {f"question {count}"} | lasting
+    assert {f"question {count}"} <= fresh - {"Answer with one word: well?"} <= {f"question {count}"} | lasting
 
 
 def test_every_row_is_accounted_for_and_none_is_asked_twice(serve, tmp_path):
