@@ -61,7 +61,7 @@ class Batches:
         return future
 
     def close(self) -> None:
-        """Stop polling. Batches go on at the server, and are found again; those whose answers were used are forgotten."""
+        """Stop polling. Batches go on at the server, and are found again; those that were used are forgotten."""
         self._closed.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._client.close()
