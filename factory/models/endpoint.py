@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from factory import Answer, ModelError, Request, user
 from factory.errors import said
@@ -175,8 +175,11 @@ class Endpoint:
                 trouble = self._transport.redaction.line(f"cannot be asked: {said(error)}")
                 result = Answer(finish="failed", error=trouble)
             job.flying.remove(task)
-            if result is not None and not job.settled:
-                self._landed(job, result, now, full)
+            try:
+                if result is not None and not job.settled:
+                    self._landed(job, result, now, full)
+            except Exception as error:  # a mistake of ours; nobody must wait for ever
+                self._end(ModelError(f"{self._name}: {said(error)}"))
             job = None
             if not task.cancelling() and len(self._flying) <= self._window.places:
                 job = self._next()
@@ -260,7 +263,10 @@ class Endpoint:
         """Ask something tiny, to tell requests that cannot be answered from a server that answers nothing."""
         question = Job(Request(user("Answer with one word: well?"), max_tokens=16), Reply(1), 0)
         self._spend(question)
-        result = await self._ask(question)
+        try:
+            result: Any = await self._ask(question)
+        except Exception as error:
+            result = error
         doubtful, self._doubtful = self._doubtful, []
         if isinstance(result, Answer):
             self._answered = self._loop.time()
