@@ -39,7 +39,9 @@ class Model(NamedTuple):
 
 def predict(model: Model, text: str) -> tuple[str, float]:
     """(label without its prefix, probability) of one line of text."""
-    data = np.frombuffer(text.encode("utf-8", "replace") + b"\n", np.uint8)
+    data = np.frombuffer(
+        bytearray(text.encode("utf-8", "replace") + b"\n"), np.uint8
+    )  # read-only, it would be compiled again
     best, score = _predict(data, *model[1:])
     return (model.labels[best], float(score)) if best >= 0 else ("", 0.0)
 

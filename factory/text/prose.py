@@ -31,10 +31,11 @@ def identify_all(model: Model, texts: Texts, chars: int) -> tuple[Any, Any]:
 
 def prose(text: str, chars: int) -> str:
     """What `identify_all` asks about."""
-    data = np.frombuffer(text.encode("utf-8", "replace") or b"\n", np.uint8)
+    encoded = text.encode("utf-8", "replace")
+    data = np.frombuffer(bytearray(encoded or b"\n"), np.uint8)  # read-only, it would be compiled again
     held = np.empty(4 * chars + 4, np.uint8)
     spans = np.empty((LOOKED_AT * chars + 2, 3), np.int64)
-    size, _ = _sample(data, 0, len(text.encode("utf-8", "replace")), chars, characters().classes, held, spans)
+    size, _ = _sample(data, 0, len(encoded), chars, characters().classes, held, spans)
     return bytes(held[:size]).decode()
 
 
