@@ -116,6 +116,7 @@ DRIVER = textwrap.dedent("""
 """)
 
 
+@pytest.mark.builds
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_when_the_driver_is_killed(tmp_path: Path, signal_number: signal.Signals) -> None:
     script = tmp_path / "driver.py"

@@ -343,6 +343,7 @@ def build(recipe: Path) -> tuple[Any, list[str]]:
         pm.unregister(ran)
 
 
+@pytest.mark.builds
 def test_a_recipe_from_two_targets_to_a_filtered_third(project: Path) -> None:
     web = [(text, "good") for text in documents(PROSE, 60, 7)] + [(text, "bad") for text in documents(SPAM, 60, 7)]
     random.Random(0).shuffle(web)

@@ -73,6 +73,7 @@ def test_every_command_is_documented(pages: dict[str, str]) -> None:
         assert f"\n## factory {name}\n\n```text\nUsage: factory {name} " in pages["cli.md"]
 
 
+@pytest.mark.builds
 def test_pages_do_not_depend_on_the_terminal_or_on_plugins(pages: dict[str, str], tmp_path: Path) -> None:
     """Another width, a folder with drop-in plugins, an installed plugin: the same bytes."""
     info = tmp_path / "factory_mail-1.dist-info"

@@ -37,6 +37,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     enter_project(before)
 
 
+@pytest.mark.builds
 def test_the_handbook_recipe_plans_and_cleans_a_folder(tmp_path: Path, run: Callable[..., str]) -> None:
     assert re.search(r"^handbook +An assistant for your own handbook", run("new"), re.MULTILINE)
     run("new", "handbook")

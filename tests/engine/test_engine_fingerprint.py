@@ -213,6 +213,7 @@ def test_one_file_more_among_a_hundred_is_one_task_a_stage(project: Project) -> 
     assert len(project.records("once")) == 101
 
 
+@pytest.mark.builds
 def test_a_row_more_asks_the_model_only_what_it_was_not_asked(project: Project) -> None:
     project.lines("a.jsonl", "one", "two", "two", "unanswerable")
     project.recipe("targets: {pairs: {from: a.jsonl, steps: [ask_toy: {model: 'toy:a', n: 2}]}}")

@@ -148,6 +148,7 @@ def check_columns(stage: Stage) -> None:
             assert isinstance(orjson.loads(row["meta"]), dict)
 
 
+@pytest.mark.builds
 def test_serial_and_two_processes_give_equal_bytes(new_project: Callable[[], Project]) -> None:
     corpus = [
         [json.dumps({"text": text, "n": 1}) for text in ("one", "two", "xyz", "two", "a")],

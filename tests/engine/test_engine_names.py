@@ -48,6 +48,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.builds
 def test_each_module_can_be_imported_alone_without_a_warning() -> None:
     command = [sys.executable, "-W", "error", "-c", IMPORT_EACH, *ALONE]
     run = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -93,6 +93,7 @@ def faulty(project: Project) -> Project:
     return project
 
 
+@pytest.mark.builds
 def test_a_model_is_trained_and_transformed(project: Project) -> None:
     project.lines("a.jsonl", "one", "two", "three")
     project.recipe("""
@@ -133,12 +134,14 @@ def test_logs_and_sections_of_a_step_lie_beside_its_records(project: Project) ->
     assert (metric["name"], metric["value"], len(metric["parents"])) == ("records", 2.0, 2)
 
 
+@pytest.mark.builds
 def test_a_process_that_dies_is_quoted(faulty: Project) -> None:
     faulty.recipe("targets: {model: {from: a.jsonl, steps: [dies]}}")
     with pytest.raises(StepError, match=r"model: dies: its process died.*log\.txt:\n +something was said$"):
         faulty.build()
 
 
+@pytest.mark.builds
 def test_an_error_in_a_process_of_its_own_is_one_sentence(faulty: Project) -> None:
     faulty.recipe("targets: {model: {from: a.jsonl, steps: [fails]}}")
     with pytest.raises(StepError, match=r"^fails failed: ValueError: no gradient$"):
@@ -248,6 +251,7 @@ def register_steps():
 """
 
 
+@pytest.mark.builds
 def test_files_of_the_user_do_not_stand_in_for_the_standard_library(project: Project, monkeypatch) -> None:
     project.write("random.py", "raise RuntimeError('not the one that was meant')")
     project.lines("a.jsonl", "one", "two")

@@ -61,6 +61,7 @@ def test_results_stay_in_their_folder(project, name: str) -> None:
         factory.build(recipe)
 
 
+@pytest.mark.builds
 def test_a_script_without_a_main_guard_is_told_instead_of_waiting_for_itself(project) -> None:
     project.lines("a.jsonl", "one")
     project.recipe("targets:\n  a: {from: a.jsonl, steps: [normalize]}\n")

@@ -89,6 +89,7 @@ def test_its_step_is_a_plain_function_in_tests(project: Path, write: Write) -> N
     assert function(record, phrases=[]) is True
 
 
+@pytest.mark.builds
 def test_a_worker_process_loads_it_itself(project: Path, write: Write) -> None:
     write("plugins/no_refusals.py", TWELVE_LINES)
     kept, dropped = build(write, executor="local:1")

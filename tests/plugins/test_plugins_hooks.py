@@ -98,6 +98,7 @@ def test_save_dataset(build: Callable[..., factory.Result], project: Path) -> No
     assert not pm.hook.save_dataset(dataset=result["words"], uri=str(project / "out.unknown"))
 
 
+@pytest.mark.builds
 def test_open_model(build: Callable[..., factory.Result]) -> None:
     """A model of a plugin answers a stream, whose stage runs in a process of its own and loads the plugin there."""
     parrot = """def open_model(uri):

@@ -338,6 +338,7 @@ def test_only_public_names_are_used() -> None:
                 assert node.attr in factory.__all__
 
 
+@pytest.mark.builds
 def test_the_installed_package_works(
     project: Path, write: Write, run: Callable[..., subprocess.CompletedProcess[str]], tmp_path_factory: Any
 ) -> None:

@@ -173,6 +173,7 @@ def test_only_archives_are_opened(warc: ModuleType) -> None:
         warc.open_dataset("nothing.warc.gz")
 
 
+@pytest.mark.builds
 def test_the_source_conforms(project: Path, warc: ModuleType) -> None:
     (project / "a.warc.gz").write_bytes(b"".join(map(gzip.compress, archive())))
     (project / "b.wet.gz").write_bytes(gzip.compress(record(b"A text.", 1, WarcRecordType.conversion)))

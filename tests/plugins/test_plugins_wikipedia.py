@@ -156,6 +156,7 @@ def test_only_dumps_are_opened(wikipedia: ModuleType) -> None:
         wikipedia.open_dataset("wikipedia:nothing.xml")
 
 
+@pytest.mark.builds
 def test_the_source_conforms(project: Path, wikipedia: ModuleType) -> None:
     (project / "a.xml.bz2").write_bytes(bz2.compress(dump().encode()))
     long = "Die Boote liegen nebeneinander. " * 1000

@@ -105,6 +105,7 @@ GOOD = {
 }
 
 
+@pytest.mark.builds
 def test_bad_files_and_lines_are_dropped_with_place_and_reason(odd: Any, checks: Any) -> None:
     odd.build("--executor", "local:2")
     shown = json.loads(odd.do("show", "recipe.yaml", "corpus", "--json", "--dropped", "-n", "100"))
@@ -199,6 +200,7 @@ def parted(record: Text) -> Iterator[Text]:
 '''
 
 
+@pytest.mark.builds
 def test_what_cannot_be_stored_is_dropped_wherever_it_appears(project: Any, checks: Any) -> None:
     (project.root / "plugins").mkdir()
     (project.root / "plugins/odd.py").write_text(ODD_SOURCE)
