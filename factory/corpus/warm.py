@@ -44,7 +44,7 @@ def groups() -> list[list[str]]:
         ],
         ["language", "language_paragraphs: {keep: [en]}", "normalize", "fix_text", "mask_pii", "dedup_minhash"],
         ["dedup_substrings: {tokens: 5}", "dedup_lines", "dedup_lines: {unit: paragraph}"],
-        ["decontaminate: {against: [other]}", "decontaminate: {against: [other], ngram: 5, characters: 8}"],
+        ["decontaminate: {against: [other]}", "decontaminate: {against: [other], ngram: 5, characters: 8}", "novel"],
         [
             *readings("data_juicer", juicer.Reading, **lists),
             "bad_words: {words: words.txt}",
