@@ -62,6 +62,16 @@ def test_a_few_refusals_at_random_cost_little() -> None:
     assert min(width for when, width in widths if when > 10) > 150
 
 
+@pytest.mark.parametrize("share", [0.05, 0.15])
+def test_refusals_that_a_narrower_window_does_not_mend_are_put_up_with(share: float) -> None:
+    def moodier(rng: random.Random, load: int, now: float) -> tuple[float, bool]:
+        return (rng.choice([0.01, 0.5]), True) if rng.random() < share else (0.2, False)
+
+    _, widths, _, _ = run(moodier, 60)
+    late = [width for when, width in widths if when > 20]
+    assert sum(late) / len(late) > 150
+
+
 def test_a_server_with_few_places_is_not_pestered() -> None:
     def small(rng: random.Random, load: int, now: float) -> tuple[float, bool]:
         return (0.005, True) if load >= 40 else (0.2, False)
