@@ -26,7 +26,11 @@ def test_one_step_is_explained_with_its_options(lab: Lab) -> None:
     said = lab("steps", "ask_toy")
     assert said.lines[0] == "ask_toy: stream, Iterator[Text] → Iterator[PromptCompletion]"
     assert "Stream that asks a model n times for each text." in said.out
-    assert [line.split() for line in said.lines[-2:]] == [["model", "CausalLM", "required"], ["n", "int", "1"]]
+    assert [line.split() for line in said.lines[-3:]] == [
+        ["model", "CausalLM", "required"],
+        ["n", "int", "1"],
+        ["budget", "Budget", "|", "None", "null"],
+    ]
     said = lab("steps", "ask_toys")
     assert (said.code, said.err) == (2, "no step named 'ask_toys'; did you mean 'ask_toy'?\n")
 

@@ -238,7 +238,7 @@ class Answering:
     def answer(self, request: Request) -> Answer:
         said = text_of(request.messages)
         if "unanswerable" in said and not (project_root() / "mended.txt").exists():
-            return Answer(finish="failed", error="refused: never" if "ever" in said else "no idea: none at all")
+            return Answer(finish="failed", error="refused: never" if "ever" in said else "no idea")
         return Answer(digest([self.name, said, request.index]), "stop", "", len(said), 10)
 
     def close(self) -> None:
