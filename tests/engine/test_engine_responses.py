@@ -252,3 +252,35 @@ def test_the_answers_about_a_record_can_be_forgotten(asking: Callable[[], Asking
     two = asking()
     list(two.ask(model(), requests, None))
     assert (two.usage.asked, two.usage.replayed) == (1, 1)
+
+
+class Quick(CausalLM):
+    """Answers at once and remembers nothing."""
+
+    def open(self, threads: int = 2) -> QuickSession:  # type: ignore[override]
+        return QuickSession()
+
+
+class QuickSession:
+    batch = 1
+
+    def submit(self, requests: Sequence[Request]) -> Future[list[Answer]]:
+        future: Future[list[Answer]] = Future()
+        future.set_result([Answer("an answer " * 40) for _ in requests])
+        return future
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_requests(asking: Callable[[], Asking]) -> None:
+    """200,000 were tried once: 71 MB after 25,000, 76 MB at the end."""
+    import psutil
+
+    requests = (Request(user(f"question {n} " * 30)) for n in range(60_000))
+    sizes = [
+        psutil.Process().memory_info().rss
+        for number, _ in enumerate(asking().ask(Quick("quick", identity="quick"), requests, None))
+        if number % 20_000 == 19_999
+    ]
+    assert sizes[2] - sizes[0] < 16 << 20
