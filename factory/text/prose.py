@@ -1,6 +1,6 @@
 """A kernel that picks the lines of a text that read like prose, for language identification, and asks lid.176.
 
-Cost: at most 20 times the characters wanted are looked at, 2 to 4 µs a text, then lid.176's 3 µs.
+Cost: at most 20 times the characters wanted are looked at, 4 µs a text, then lid.176's 9 µs for 200 characters.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def _sample(data: Any, at: Any, stop: Any, chars: Any, classes: Any, held: Any, 
 
 @njit(cache=True, nogil=True)
 def _identify_all(
-    data: Any, offsets: Any, chars: Any, classes: Any, rows: Any, slots: Any, spelled: Any, ends: Any, buckets: Any,
-    nodes: Any, children: Any,
+    data: Any, offsets: Any, chars: Any, classes: Any, rows: Any, slots: Any, spelled: Any, ends: Any, known: Any,
+    buckets: Any, nodes: Any, children: Any,
 ) -> Any:  # fmt: skip
     texts = len(offsets) - 1
     labels, scores = np.full(texts, -1, np.int64), np.zeros(texts, np.float64)
@@ -114,6 +114,6 @@ def _identify_all(
         if letter:
             held[size] = 10
             labels[text], scores[text] = _predict(
-                held[: size + 1], rows, slots, spelled, ends, buckets, nodes, children
+                held[: size + 1], rows, slots, spelled, ends, known, buckets, nodes, children
             )
     return labels, scores
