@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import StepError
-from .records import KEPT, Drop, digest, to_json
+from .records import KEPT, Drop, digest, json_bytes, to_json
 
 DROPPED = pa.schema(
     [
@@ -146,8 +146,8 @@ class Account:
             "parents": table.column("parents"),
             "step": [tally.name] * len(ids),
             "reason": [reason] * len(ids),
-            "details": list(map(to_json, details)),
-            "record": list(map(to_json, records)),
+            "details": _in_json(details),
+            "record": _in_json(records),
             "meta": table.column("meta"),
         }
         self.dropped_tables.append(pa.table(columns, schema=DROPPED))
@@ -181,6 +181,11 @@ class Account:
         """These dropped records, or all, as they are stored."""
         table = pa.Table.from_pylist(self.dropped if rows is None else rows, schema=DROPPED)
         return pa.concat_tables([table, *self.dropped_tables]) if rows is None else table
+
+
+def _in_json(values: list[dict[str, Any]]) -> pa.Array:
+    """Strings made of bytes: what is in UTF-8 already is not decoded to be encoded again."""
+    return pa.array([json_bytes(value) for value in values], pa.binary()).view(pa.string())
 
 
 def merge_funnels(funnels: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -143,16 +143,17 @@ class Drops(dict[str, Drop]):
 
 def digest(value: Any, size: int = 8) -> str:
     """Hex BLAKE2b of `value` as canonical JSON (sorted keys): 2 * size characters. Everything has one."""
-    data = value if isinstance(value, bytes) else _json(value, orjson.OPT_SORT_KEYS)
+    data = value if isinstance(value, bytes) else json_bytes(value, orjson.OPT_SORT_KEYS)
     return hashlib.blake2b(data, digest_size=size).hexdigest()
 
 
 def to_json(value: Any, option: int = 0) -> str:
     """JSON of anything a record can hold: also integers beyond 64 bits, objects, lone surrogates (as `&#55296;`)."""
-    return _json(value, option).decode()
+    return json_bytes(value, option).decode()
 
 
-def _json(value: Any, option: int) -> bytes:
+def json_bytes(value: Any, option: int = 0) -> bytes:
+    """`to_json`, in UTF-8."""
     option |= orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
     try:
         return orjson.dumps(value, default=_said, option=option)

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from .records import Drop, Record, columns, digest, to_json
+from .records import Drop, Record, columns, digest, json_bytes
 
 Row = tuple[str, dict[str, Any] | Drop]  # a place such as data/x.jsonl#17, and its fields or why it cannot be read
 
@@ -88,4 +88,4 @@ def _identity(place: str, found: Mapping[str, Any], others: Mapping[str, Any]) -
     texts = {name: value.encode("utf-8", "surrogatepass") for name, value in found.items() if type(value) is str}
     known = {name: len(texts[name]) if name in texts else [value] for name, value in found.items()}
     rest = {name: value for name, value in others.items() if name != "parents"} if "parents" in others else others
-    return digest(b"".join([to_json([place, known, rest], orjson.OPT_SORT_KEYS).encode(), *texts.values()]))
+    return digest(b"".join([json_bytes([place, known, rest], orjson.OPT_SORT_KEYS), *texts.values()]))
