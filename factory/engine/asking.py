@@ -61,6 +61,8 @@ class Asking:
         return self.sessions[key]
 
     def close(self) -> None:
+        """Close the models, once what they said is stored: some forget at the end what they need not give again."""
+        self.responses.flush()
         for session in self.sessions.values():
             session.close()
         self.sessions.clear()

@@ -60,6 +60,13 @@ class Responses:
         if not self.wake.is_set():
             self.wake.set()
 
+    def flush(self) -> None:
+        """Wait until everything that has landed is stored."""
+        if self.keeper is not None and not self.ended:
+            stored = threading.Event()
+            self.keep(Model(""), (), lambda error: stored.set())
+            stored.wait()
+
     def _keep(self) -> None:
         # A connection of its own: the step looks up answers meanwhile.
         base = sqlite3.connect(self.path, timeout=120, check_same_thread=False, isolation_level=None)

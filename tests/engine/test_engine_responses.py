@@ -254,6 +254,16 @@ def test_the_answers_about_a_record_can_be_forgotten(asking: Callable[[], Asking
     assert (two.usage.asked, two.usage.replayed) == (1, 1)
 
 
+def test_answers_are_stored_before_a_model_is_closed(asking: Callable[[], Asking]) -> None:
+    one, found = asking(), []
+    it = model()
+    count = lambda: found.append(one.responses.base.execute("SELECT count(*) FROM responses").fetchone()[0])  # noqa: E731
+    one.session(it).close = count  # type: ignore[method-assign]
+    next(one.ask(it, questions(*map(str, range(200))), None))
+    one.close()
+    assert found == [200]
+
+
 class Quick(CausalLM):
     """Answers at once and remembers nothing."""
 
