@@ -87,10 +87,12 @@ def body_of(request: Request, name: str, official: bool, form: str | None = None
         if form == "json_schema":
             told = {"name": "answer", "schema": request.schema, "strict": is_strict(request.schema)}
             body["response_format"] = {"type": form, "json_schema": told}
-        else:
+        elif form == "json_object":
+            body["response_format"] = {"type": form}
+        # Others than OpenAI's servers hold the answer to the schema without showing it to the model (llama.cpp, vLLM),
+        # or accept the field and do nothing with it (transformers serve): the model is told in words, too.
+        if form != "json_schema" or not official:
             body["messages"] = with_schema(request)
-            if form == "json_object":
-                body["response_format"] = {"type": form}
     return body
 
 

@@ -15,6 +15,7 @@ from serving import KEY, completion
 import factory
 from factory import ModelError, Request, user
 from factory.models import open_model
+from factory.models.completions import body_of
 
 
 def answers(session: Any, requests: list[Request]) -> list[factory.Answer]:
@@ -295,10 +296,14 @@ def test_a_schema_is_told_as_well_as_the_server_can_take_it(serve, ask, taken):
     last = server.bodies[-2]
     if taken == "json_schema":
         assert last["response_format"]["json_schema"] == {"name": "answer", "schema": SCHEMA, "strict": True}
-        assert "Schema" not in last["messages"][-1]["content"]
-    else:
-        assert '"additionalProperties":false' in last["messages"][-1]["content"]
+    assert '"additionalProperties":false' in last["messages"][-1]["content"], "servers do not show it to the model"
     assert "response_format" not in server.bodies[-1]
+
+
+def test_openais_own_servers_show_a_schema_to_the_model():
+    [request] = requests(1, schema=SCHEMA)
+    assert body_of(request, "tiny", True, "json_schema")["messages"] == request.messages
+    assert body_of(request, "tiny", True, "json_object")["messages"] != request.messages
 
 
 def test_a_schema_that_strict_mode_cannot_take_is_not_called_strict(serve, ask):

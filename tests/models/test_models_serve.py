@@ -238,3 +238,16 @@ def test_tokens_lengths_and_stops_are_the_servers(serving: Serving) -> None:
     assert {answer.prompt_tokens for answer in (long, whole, *stopped)} == {len(tokenizer(prompt)["input_ids"])}
     assert long.completion_tokens == 8 < whole.completion_tokens < 1000
     assert not any(letter in answer.text for answer in stopped for letter in "ea")
+
+
+def test_a_schema_reaches_the_model_though_the_server_passes_over_response_format(serving: Serving) -> None:
+    schema = {"type": "object", "properties": {"question": {"type": "string"}}, "required": ["question"]}
+    messages = user("What is a list in Python?")
+    session = open_model(uri=serving.uri).open()
+    try:
+        asked = [Request(messages, max_tokens=8), Request(messages, max_tokens=8, schema=schema)]
+        plain, told = session.submit(asked).result(timeout=120)
+    finally:
+        session.close()
+    assert "Ignoring unsupported fields in the request: {'response_format'}" in serving.said
+    assert told.prompt_tokens > plain.prompt_tokens
