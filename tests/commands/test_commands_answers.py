@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.builds
+
 
 @pytest.fixture
 def asked(lab: Any) -> Any:

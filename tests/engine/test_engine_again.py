@@ -8,6 +8,8 @@ import pytest
 
 from factory.engine.forecast import forecast
 
+pytestmark = pytest.mark.builds
+
 RECIPE = """\
     targets:
       pairs:

@@ -17,6 +17,8 @@ from factory.engine.asking import Asking
 from factory.engine.responses import Responses
 from factory.models import open_model
 
+pytestmark = pytest.mark.builds
+
 
 class Handler(BaseHTTPRequestHandler):
     """Answers `question N` with JSON, one in seven not; counts prompts."""
