@@ -30,9 +30,10 @@ PEERS = {"gaoya": 80.0, "rensa": 80.0, "datasketch": 80.0, "datatrove": 8.0}
 def ours(path: Path, workers: int) -> dict[str, Any]:
     """Seconds from stored shards to drops, kernels compiled before; drops by id; the peak of a process."""
     import factory
-    from factory.engine.build import Runner, load_project
+    from factory.engine.build import load_project
     from factory.engine.plan import make_plan
     from factory.engine.recipe import read_recipe
+    from factory.engine.runner import Runner
     from factory.plugins import open_uri
 
     folder = path.parent / "minhash"  # the corpus stays in its store from run to run

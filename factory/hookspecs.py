@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from .engine.dataset import Dataset
     from .engine.model import Model
-    from .engine.plan import Plan, Stage
     from .engine.source import Source
+    from .engine.stage import Plan, Stage
     from .engine.step import Step
 
 hookspec = pluggy.HookspecMarker("factory")

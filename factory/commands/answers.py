@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from ..engine.build import Runner
 from ..engine.model import Answer, Model, Request
-from ..engine.plan import OWN_PROCESS
+from ..engine.runner import Runner
+from ..engine.stage import OWN_PROCESS
 from ..errors import InputError
 from ..plugins import open_uri
 from .looking import complete, target_argument

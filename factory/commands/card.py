@@ -16,8 +16,8 @@ import yaml
 
 from ..engine.dataset import Dataset
 from ..engine.model import CausalLM
-from ..engine.plan import Plan, Stage
 from ..engine.schema import schema_of, type_name
+from ..engine.stage import Plan, Stage
 
 CARD = "This card was written by `factory export`."
 EXAMPLES = 3

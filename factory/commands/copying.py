@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from ..engine.build import opened
 from ..engine.dataset import Dataset
 from ..engine.recipe import read_recipe
+from ..engine.stage import opened
 from ..engine.store import write_atomic
 from ..errors import InputError, did_you_mean
 from ..plugins import pm

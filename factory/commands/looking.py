@@ -13,8 +13,8 @@ import click
 
 from ..engine.lineage import resolve_id
 from ..engine.lineage import trace as trace_record
-from ..engine.plan import Plan, Stage
 from ..engine.records import KEPT, text_of
+from ..engine.stage import Plan, Stage
 from ..errors import InputError, did_you_mean
 from .planning import json_option, limit_option, planned, recipe_argument, set_option
 

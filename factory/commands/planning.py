@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from ..engine.build import load_project
-from ..engine.plan import Plan, make_plan
+from ..engine.plan import make_plan
 from ..engine.recipe import read_recipe
+from ..engine.stage import Plan
 
 recipe_argument = click.argument("recipe", type=click.Path(path_type=Path))
 targets_argument = click.argument("targets", nargs=-1)

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import click
 
-from ..engine.build import load_project, task_keys
+from ..engine.build import load_project
 from ..engine.forgotten import FILE, remember
 from ..engine.lineage import Touched, descendants, mentioned, read_again, resolve_id
 from ..engine.lineage import trace as trace_record
-from ..engine.plan import Plan, make_plan
+from ..engine.plan import make_plan
 from ..engine.project import project_root
 from ..engine.recipe import read_recipe
 from ..engine.responses import Responses
+from ..engine.stage import Plan, task_keys
 from ..engine.store import Store
 from ..errors import FactoryError, InputError
 from .planning import json_option, planned, recipe_argument

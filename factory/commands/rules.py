@@ -15,10 +15,10 @@ from ..engine.batch import Batch
 from ..engine.binding import bind
 from ..engine.dataset import BATCH_ROWS
 from ..engine.options import options_of
-from ..engine.plan import Plan, Stage
 from ..engine.recipe import Call, Recipe, Target, read_call
 from ..engine.records import RECORD_TYPES, Drop
 from ..engine.schema import encode, schema_of, shape_record
+from ..engine.stage import Plan, Stage
 from ..engine.step import Kind, Step
 from ..errors import InputError, Problem
 from .looking import WIDTH, complete, target_argument

@@ -9,7 +9,7 @@ import click
 import orjson
 
 from ..engine.build import Result
-from ..engine.plan import Plan, Stage
+from ..engine.stage import Plan, Stage
 from ..engine.step import Kind
 from .looking import reasons_of
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .build import task_keys
-from .plan import Plan, Stage
+from .stage import Plan, Stage, task_keys
 
 
 @dataclass

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .plan import Plan, Stage
 from .schema import decode
 from .source import enter
+from .stage import Plan, Stage
 from .store import Store
 
 

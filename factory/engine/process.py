@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FactoryError, StepError
-from .once import Job, Outcome, Tell, run_job
+from .once import Outcome, run_job
+from .runtime import Job, Tell
 from .work import Setup, remote
 
 # -P and a path at the end: a random.py in the user's folder must not stand in for the standard library's.

@@ -14,9 +14,10 @@ import pytest
 
 import factory
 from factory.engine.build import Result, load_project
-from factory.engine.plan import Plan, make_plan
+from factory.engine.plan import make_plan
 from factory.engine.project import enter_project, project_root
 from factory.engine.recipe import read_recipe
+from factory.engine.stage import Plan
 from factory.plugins import load_plugins, pm, unload_files
 
 TOY = Path(__file__).parent / "toy"

@@ -12,7 +12,7 @@ import pytest
 
 from factory import Dataset, StepError, hookspecs
 from factory.cli import cli
-from factory.engine.plan import Plan, Stage
+from factory.engine.stage import Plan, Stage
 from factory.plugins import all_steps, load_plugins, open_uri, pm
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from factory.engine.schema import schema_of
 if TYPE_CHECKING:
     from conftest import Project
 
-    from factory.engine.plan import Plan, Stage
+    from factory.engine.stage import Plan, Stage
 
 texts = st.text(alphabet="aAxé \n", max_size=4)
 rows = st.one_of(
