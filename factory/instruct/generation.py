@@ -94,14 +94,15 @@ class Generation:
 
 
 OVER_BUDGET = Drop("budget used up")
+UNREADABLE = "not the JSON asked for"
 
 
 def unusable(answer: Answer) -> Drop | None:
     """Why an answer says nothing to go on with: it failed, was not asked for, or its length cut it."""
     if answer.over_budget:
         return OVER_BUDGET
-    if not answer.ok:
-        return Drop("request failed", error=answer.error)
+    if not answer.ok:  # an answer that came and cannot be read is no failed request
+        return Drop(UNREADABLE if answer.reason == UNREADABLE else "request failed", error=answer.error)
     return Drop("cut off") if answer.finish == "length" else None
 
 
