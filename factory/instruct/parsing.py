@@ -148,6 +148,8 @@ def _split(lines: list[str]) -> Iterable[dict[str, list[str]]]:
     for at, line in enumerate(lines):
         found, rest = _label(lines, at)
         block = blocks[-1]
+        if found == "instruction" and "output" not in block and not _HEADER.match(line):
+            found = "" if _goes_on(line, block.get(label, [])) else found
         if found == "response":  # "Answer:" is a label only where an output is due; else it is part of one
             found = "output" if "output" not in block and "instruction" in block and label != "rest" else ""
         if found == "instruction":
@@ -171,6 +173,14 @@ def _split(lines: list[str]) -> Iterable[dict[str, list[str]]]:
         else:
             block.setdefault(label, []).append(line)
     return blocks
+
+
+def _goes_on(line: str, before: list[str]) -> bool:
+    """Whether a numbered line is the next one of a list above it: of an input that is one, say."""
+    number = re.search(r"\d+", line)
+    listed = next((earlier for earlier in reversed(before) if _NUMBERED.match(earlier)), "")
+    last = re.search(r"\d+", listed)
+    return number is not None and last is not None and int(number[0]) == int(last[0]) + 1
 
 
 def _label(lines: list[str], at: int) -> tuple[str, str]:

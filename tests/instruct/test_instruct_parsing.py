@@ -115,6 +115,15 @@ def test_a_task_is_read_back_as_it_is_shown():
     assert told(answer) == [("A one.", "", "a"), ("B two.", "y\n  z", "b\n\nb")]
 
 
+def test_a_list_in_an_input_is_no_task():
+    given = "1. Shock study\n2. Mayor in trouble"
+    (block,) = parse_tasks(task_text(5, "Make these headlines neutral.", given, "1. A study\n2. The mayor"))
+    assert (block.input, block.output, block.fault) == (given, "1. A study\n2. The mayor", "")
+    counted = task_text(1, "Count.", "", "1. one\n2. two")
+    one, two = parse_tasks(f"{counted}\n\n3. Name a colour.\nInput: none\nOutput: red")
+    assert (one.output, two.instruction, two.output) == ("1. one\n2. two", "Name a colour.", "red")
+
+
 @pytest.mark.parametrize(
     "text",
     ["none", "None.", "N/A", "n / a", "no input", "No inputs", "NoInput", "<noinput>", "(none)", "*None*",
