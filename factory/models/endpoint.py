@@ -171,6 +171,8 @@ class Endpoint:
                 result = await self._ask(job)
             except asyncio.CancelledError:
                 pass  # the other copy was faster, or the session ends: so does this task
+            except ModelError as error:  # no request of its kind can be asked
+                self._end(error)
             except Exception as error:
                 trouble = self._transport.redaction.line(f"cannot be asked: {said(error)}")
                 result = Answer(finish="failed", error=trouble)

@@ -31,7 +31,7 @@ class Handler(BaseHTTPRequestHandler):
         said = body["messages"][-1]["content"]
         self.asked.append(said)
         threading.Event().wait(random.random() * 0.02)
-        number = int(said.split()[-1])
+        number = int(said.split()[1])  # the schema is told behind it
         text = "I would rather not." if number % 7 == 0 else f'```json\n{{"n": {number},}}\n```'
         used = {"prompt_tokens": 10, "completion_tokens": 5 + number % 3}
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
