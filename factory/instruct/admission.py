@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from factory import CausalLM, Context, Drop, StepError, assistant, derive, digest, user
+from factory import Answer, CausalLM, Context, Drop, StepError, assistant, derive, digest, user
 from factory.text.words import words
 
 from .coverage import Collapse, Coverage
@@ -44,6 +44,15 @@ class Admission:
     @property
     def full(self) -> bool:
         return self.tally.accepted >= self.count
+
+    def takes(self, answer: Answer) -> bool:
+        """Count an answer in; False when the run is over, by the budget say."""
+        if answer.over_budget:
+            self.end("the budget is used up")
+        if self.over:
+            return False
+        self.tally.answered(answer)
+        return True
 
     def judged(self, found: Iterable[tuple[Any, Drop | None]], draw: int) -> Iterator[Any]:
         """Those of a draw's candidates that are accepted, each counted and kept or dropped."""
@@ -149,3 +158,11 @@ class Admission:
         }
         record = derive(*about["shown"], prompt=user(prompt), completion=assistant(block.output), meta=meta)
         return {**record, "id": digest([record["id"], about["draw"], place])}
+
+
+def read_tasks(answer: Answer, read: Callable[..., Any]) -> list[tuple[Block, Drop | None]]:
+    """The tasks that a reading finds in an answer, each with why it is none, if so; at least one."""
+    assert answer.request is not None
+    found = list(read(answer.text, answer.finish == "length", answer.request.about["ask"])) if answer.ok else []
+    why = Drop("no task found") if answer.ok else Drop("request failed", error=answer.error)
+    return found or [(Block("", "", answer.text), why)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from factory import Answer, Budget, CausalLM, Context, Drop, Request
 
-from .admission import Admission
+from .admission import Admission, read_tasks
 from .parsing import Block
 from .pool import CLASSIFICATION, fields_of, is_classification, lowest
 from .readings import Task
@@ -64,16 +64,9 @@ def _admitted(run: Admission, answers: Iterator[Answer], examples: Examples) -> 
     for answer in answers:
         assert answer.request is not None
         about = answer.request.about
-        if answer.over_budget:
-            run.end("the budget is used up")
-        if run.over:
+        if not run.takes(answer):
             return
-        run.tally.answered(answer)
-        blocks = list(wang.read(answer.text, answer.finish == "length", about["ask"])) if answer.ok else []
-        if not blocks:
-            why = Drop("no task found") if answer.ok else Drop("request failed", error=answer.error)
-            blocks = [(Block("", "", answer.text), why)]
-        for place, (block, fault) in enumerate(blocks):
+        for place, (block, fault) in enumerate(read_tasks(answer, wang.read)):
             candidate = run.made(block, about, place)
             fault = fault or run.pool.too_near(block.instruction)
             if fault is not None:
@@ -91,11 +84,8 @@ def _sorted(run: Admission, answers: Iterator[Answer], examples: Examples) -> It
     for answer in answers:
         assert answer.request is not None
         about = answer.request.about
-        if answer.over_budget:
-            run.end("the budget is used up")
-        if run.over:
+        if not run.takes(answer):
             return
-        run.tally.answered(answer)
         labels = answer.ok and wang.says_yes(answer.text)
         messages = wang.instances(about["instruction"], labels, examples.labelled if labels else examples.others)
         limit = wang.LABEL_TOKENS if labels else wang.INSTANCE_TOKENS

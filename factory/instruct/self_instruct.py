@@ -15,10 +15,9 @@ from factory import Answer, Budget, CausalLM, Context, Dataset, Drop, PromptComp
 from factory.errors import did_you_mean
 from factory.text.words import is_unspaced, words
 
-from .admission import Admission
+from .admission import Admission, read_tasks
 from .faults import BEYOND_TEXT
 from .instances import with_instances
-from .parsing import Block
 from .pool import (
     CLASSIFICATION,
     ByBm25,
@@ -146,10 +145,8 @@ def _at_once(run: Admission, reading: Reading, answers: Iterator[Answer], most: 
     """The accepted ones of tasks that come whole."""
     for answer in answers:
         assert answer.request is not None
-        if answer.over_budget:
-            run.end("the budget is used up")
+        if not run.takes(answer):
             break
-        run.tally.answered(answer)
         yield from run.judged(candidates(answer, reading, run), answer.request.about["draw"])
         run.weigh(most)
         if run.over:
@@ -159,10 +156,8 @@ def _at_once(run: Admission, reading: Reading, answers: Iterator[Answer], most: 
 def _by_instances(run: Admission, answers: Iterator[Any], most: int) -> Iterator[Any]:
     """The accepted ones of instances of tasks that are in the pool already."""
     for answer, _, found in answers:
-        if answer.over_budget:
-            run.end("the budget is used up")
+        if not run.takes(answer):
             break
-        run.tally.answered(answer)
         known = False
         for candidate, fault in found:
             fault = fault or (Drop("more than asked for") if run.full else run.contaminated(candidate))
@@ -214,11 +209,7 @@ def candidates(answer: Answer, reading: Reading, run: Admission) -> Iterator[tup
     """Each task an answer holds as a record, and why it is not sound, if so."""
     assert answer.request is not None
     about = answer.request.about
-    found = list(reading.read(answer.text, answer.finish == "length", about["ask"])) if answer.ok else []
-    if not found:
-        why = Drop("no task found") if answer.ok else Drop("request failed", error=answer.error)
-        found = [(Block("", "", answer.text), why)]
-    for place, (block, fault) in enumerate(found):
+    for place, (block, fault) in enumerate(read_tasks(answer, reading.read)):
         yield run.made(block, about, place), fault
 
 
