@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from factory import Context, Dataset, InputError, Unpaired, assistant, user
-from factory.corpus.dedup.duplicates import dedup_exact
+from factory.corpus.dedup.duplicates import dedup_exact, spaced
 from factory.corpus.dedup.minhash import _number, dedup_minhash
 from factory.corpus.dedup.minhash_index import minhash_index
 from factory.corpus.mixing.draw import subsample, take
@@ -46,6 +47,11 @@ def test_three_equal_rows_leave_one(step: Any, documents: Documents, ctx: Contex
     drops = step.function(documents(["same text here"] * 3 + ["other text here"], 2), ctx=ctx)
     assert sorted(drops) == ["d1", "d2"]
     assert {drop.details["of"] for drop in drops.values()} == {"d0"}
+
+
+@given(st.text(st.sampled_from(" \t\n\r\x0b\x1c\x85\xa0\u2028\u3000\u200be\u0301é한中"), max_size=12))
+def test_runs_of_whitespace_are_one_blank(text: str) -> None:
+    assert spaced(text) == " ".join(unicodedata.normalize("NFC", text).split())
 
 
 @pytest.mark.parametrize("step", [dedup_exact, dedup_minhash])

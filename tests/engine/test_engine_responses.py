@@ -284,13 +284,13 @@ class QuickSession:
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_requests(asking: Callable[[], Asking]) -> None:
-    """200,000 were tried once: 71 MB after 25,000, 76 MB at the end."""
+    """What waits to be handed out and to be stored fills its window within the first 100,000."""
     import psutil
 
-    requests = (Request(user(f"question {n} " * 30)) for n in range(60_000))
+    requests = (Request(user(f"question {n} " * 30)) for n in range(200_000))
     sizes = [
         psutil.Process().memory_info().rss
         for number, _ in enumerate(asking().ask(Quick("quick", identity="quick"), requests, None))
-        if number % 20_000 == 19_999
+        if number % 10_000 == 9_999
     ]
-    assert sizes[2] - sizes[0] < 16 << 20
+    assert max(sizes[10:]) - sizes[9] < 16 << 20
