@@ -32,7 +32,7 @@ check: install  ## lint, types, layer contracts, unit tests (under 90 s)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
-	$(BIN)/pytest -m 'not slow and not model and not builds' --numprocesses 2
+	$(BIN)/pytest -m 'not slow and not model and not builds' --numprocesses 2 --hypothesis-profile fewer
 
 test: install  ## every test but the long ones (at most 12 minutes)
 	$(BIN)/pytest -m 'not slow'

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .characters import ALPHA, APOSTROPHE, DECIMAL, LETTER, MARK, SPACE, TABLE, UNSPACED_LETTER, characters
 from .compiled import njit
 from .counts import ELLIPSIS, Symbols, symbols
-from .segments import ALONE, BASE, ELIDED, MARKED, OUTSIDE, Segments, room
+from .segments import ALONE, BASE, ELIDED, MARKED, OUTSIDE, Segments, folds_to_marks, room
 from .utf8 import SEED, before_blanks, behind_blanks, bytes_hash, class_of, code_point, roll, roll_folded, stir
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _words(data: Any, offsets: Any, classes: Any, fold: Any, expansions: Any, ki
             elif bits & LETTER:
                 into = BASE
                 if state == ELIDED and not bits & DECIMAL:
-                    into = ELIDED
+                    into = MARKED if folds_to_marks(code, classes, fold, expansions) else ELIDED
                 elif state == MARKED:
                     into = MARKED
                 ends = state == ALONE or (state == ELIDED and into == BASE)

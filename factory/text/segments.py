@@ -17,6 +17,7 @@ from .characters import (
     DECIMAL,
     LETTER,
     MARK,
+    MULTIPLE,
     SPACE,
     UNSPACED_LETTER,
     characters,
@@ -121,6 +122,16 @@ def bytes_table(classes: Any, fold: Any) -> Any:
 
 
 @njit(nogil=True)
+def folds_to_marks(code: Any, classes: Any, fold: Any, expansions: Any) -> Any:
+    """Whether a letter has marks on it once its case is folded: \u0130 becomes i\u0307."""
+    folded = np.int64(fold[code])
+    if folded < MULTIPLE:
+        return False
+    row = folded & (MULTIPLE - 1)
+    return (class_of(expansions[row, 1], classes) | class_of(expansions[row, 2], classes)) & MARK != 0
+
+
+@njit(nogil=True)
 def words_of(
     data: Any, at: Any, stop: Any, table: Any, classes: Any, fold: Any, expansions: Any, spans: Any,
     start: Any, end: Any, chars: Any, hashes: Any, found: Any,
@@ -171,7 +182,7 @@ def words_of(
         elif kind & LETTER:
             into = BASE
             if state == ELIDED and not kind & DECIMAL:
-                into = ELIDED
+                into = MARKED if folds_to_marks(code, classes, fold, expansions) else ELIDED
             elif state == MARKED:
                 into = MARKED
             ends = state == ALONE or (state == ELIDED and into == BASE)  # 中a, and before the 5 of don't5

@@ -20,7 +20,9 @@ from factory.corpus.rules.repetition import repetition
 from factory.text.column import TextColumn
 from factory.text.tokens import tokens
 
-compiled = settings(deadline=None, max_examples=150)  # the first call compiles kernels
+EXAMPLES = settings.default.max_examples  # fewer in `make check`
+
+compiled = settings(max_examples=3 * EXAMPLES // 2)  # the first call compiles kernels
 
 
 def beside(name: str) -> ModuleType:
@@ -110,7 +112,7 @@ def test_tokens_by_hand() -> None:
     ]
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=4 * EXAMPLES)
 @given(
     st.lists(
         anything | st.text(st.sampled_from("aZ0.,-–'’\"st%$€+=/:&_~中かก\u0e31\u0301🙂w ntre"), max_size=14), max_size=5

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from factory import Answer, Request, user
 from factory.engine.structured import delivered, read
 
+EXAMPLES = settings.default.max_examples  # fewer in `make check`
+
 SCHEMA = {
     "type": "object",
     "properties": {"a": {"type": "integer"}, "b": {"type": "array", "items": {"type": "string"}}},
@@ -90,7 +92,7 @@ def test_a_value_comes_back_through_fences_and_words(value: Any, ascii_only: boo
             assert read(said, ANYTHING) == value
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * EXAMPLES)
 @given(text=st.text(alphabet="{}[]\",:\\ \n'0a1u-.e`tTN", max_size=60), cut=st.booleans())
 def test_whatever_is_said_is_read_or_refused(text: str, cut: bool) -> None:
     for said in (text, '{"a": 1, "b": [' + text, text + "\ud83d"):

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from factory.report import markdown
 
+EXAMPLES = settings.default.max_examples  # fewer in `make check`
+
 
 def squeezed(source: str) -> str:
     return re.sub(r"\s*\n\s*", "", markdown.render(source))
@@ -51,7 +53,7 @@ def test_a_table_with_numbers_on_the_right_and_short_rows() -> None:
 
 
 @given(st.text(alphabet="ab *_`#|->[]()!\n<&1. \t:~", max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * EXAMPLES)
 def test_any_markdown_is_balanced_and_ends(source: str) -> None:
     drawn = markdown.render(source).replace("<br>", "<br/>").replace("<hr>", "<hr/>")
     ElementTree.fromstring(f"<all>{drawn}</all>")

@@ -14,6 +14,8 @@ from factory.text import near
 from factory.text.segments import buffers
 from factory.text.words import is_unspaced, shingles
 
+EXAMPLES = settings.default.max_examples  # fewer in `make check`
+
 MIXED = st.text("ab 1éßŉ\n\u3000中文ไท!’\U00020000", max_size=60)
 
 
@@ -22,7 +24,7 @@ def shingled(texts: list[str], ngram: int) -> list[set[int]]:
     return [set(hashes[start:end].tolist()) for start, end in pairwise(rows)]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=3 * EXAMPLES)
 @given(MIXED, MIXED, st.integers(1, 6))
 def test_shingles_are_those_of_the_words_module(one: str, other: str, ngram: int) -> None:
     assume(is_unspaced(one) == is_unspaced(other))  # `shingles` joins words by a blank and characters by none

@@ -9,6 +9,8 @@ from rouge_score.tokenize import tokenize
 from factory.text.overlap import RougeIndex, rouge_l, support
 from factory.text.words import rouge_words, words
 
+EXAMPLES = settings.default.max_examples  # fewer in `make check`
+
 
 def longest_common(a, b):
     row = [0] * (len(b) + 1)
@@ -38,7 +40,7 @@ def test_rouge_l_sees_every_script():
     assert rouge_l(words("Write a poem."), words("write a POEM")) == 1.0
 
 
-@settings(max_examples=200, deadline=None)  # kernels are compiled in the first example
+@settings(max_examples=2 * EXAMPLES)  # kernels are compiled in the first example
 @given(
     st.lists(tokens, max_size=25),
     st.one_of(st.sampled_from([0.0, 0.5, 0.6, 2 / 3, 0.7, 0.75, 0.8, 1.0]), st.floats(0, 1)),

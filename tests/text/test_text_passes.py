@@ -24,7 +24,22 @@ def column(texts: list[str]) -> TextColumn:
 
 @compiled
 @given(TEXTS | LONG)
-@example(["don't5", "l’eau", "a'b'5'c", "中'a", "e\u0301'a\u0301b5'c", "'a", "a'", "a' b", "....…...", ". . #a\n"])
+@example(
+    [
+        "0'İ0",
+        "a'ẖ5",
+        "don't5",
+        "l’eau",
+        "a'b'5'c",
+        "中'a",
+        "e\u0301'a\u0301b5'c",
+        "'a",
+        "a'",
+        "a' b",
+        "....…...",
+        ". . #a\n",
+    ]
+)
 def test_quick_passes_find_what_the_single_ones_find(texts: list[str]) -> None:
     found, expected = column(texts), column(texts)
     words, symbols = passes.words_of(found)

@@ -27,7 +27,7 @@ def parts(found: segments.Segments, texts: list[str], column: pa.Array) -> list[
 
 @compiled
 @given(TEXTS)
-@example(["don't5", "l’eau", "a'b'5'c", "中'a", "e\u0301'a\u0301b5'c", "'a", "a'"])
+@example(["don't5", "l’eau", "a'b'5'c", "中'a", "e\u0301'a\u0301b5'c", "'a", "a'", "0'İ0", "a'ẖ5", "a'ß5"])
 def test_words_are_those_of_the_expression(texts: list[str]) -> None:
     column = pa.array(texts, pa.string())
     found = parts(segments.words(segments.buffers(column)), texts, column)

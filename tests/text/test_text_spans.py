@@ -15,6 +15,8 @@ from factory.text.column import TextColumn
 from factory.text.spans import cut
 from factory.text.words import words
 
+EXAMPLES = settings.default.max_examples  # fewer in `make check`
+
 MIXED = st.text("ab1é .’'\n\n\t中文ไกิ\u0301\u3000", max_size=40)
 
 
@@ -34,7 +36,7 @@ def left(texts: list[str], gone: Any, unit: str = "words") -> list[str]:
     return after
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=4 * EXAMPLES)
 @given(st.lists(MIXED, max_size=4), st.integers(0, 1 << 30))
 def test_the_words_that_stay_are_the_words_of_what_is_left(texts: list[str], seed: int) -> None:
     held = [words(text) for text in texts]
@@ -46,7 +48,7 @@ def test_the_words_that_stay_are_the_words_of_what_is_left(texts: list[str], see
     assert [words(text) for text in left(texts, gone)] == expected
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=3 * EXAMPLES)
 @given(st.lists(st.text("ab \n\n\t中", max_size=30), max_size=4), st.integers(0, 1 << 30), st.booleans())
 def test_the_lines_that_stay_keep_their_indent_and_their_paragraph(
     texts: list[str], seed: int, paragraphs: bool
