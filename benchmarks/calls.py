@@ -17,6 +17,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import resource
 import statistics
 import subprocess
@@ -34,6 +35,7 @@ LATENCY = 0.2  # seconds, the median
 SIGMA = 1.0  # of the logarithm: 1 in 100 takes over 2 s
 OURS = ("aiohttp", "session", "build")
 PEERS = ("curator", "distilabel")
+NUMBER = re.compile(rb"Question (\d+)\.")
 FILLER = " ".join(f"word{n}" for n in range(60))
 ANSWER = "An answer of about the usual length. " * 6
 
@@ -46,8 +48,7 @@ def question(number: int) -> str:
 class Answering(asyncio.Protocol):
     """HTTP as far as is needed: the server must not be what limits the rate."""
 
-    profile = "fixed"
-    rng = random.Random(7)
+    waits = (LATENCY,)  # seconds, by the question's number: every subject meets the same slow ones
 
     def connection_made(self, transport: Any) -> None:
         self.transport, self.held = transport, b""
@@ -60,8 +61,9 @@ class Answering(asyncio.Protocol):
             length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
             if len(self.held) < end + 4 + length:
                 return
+            asked = NUMBER.search(self.held, end)  # curator's first request is no question of ours
+            wait = self.waits[int(asked[1]) % len(self.waits) if asked else 0]
             self.held = self.held[end + 4 + length :]
-            wait = LATENCY if self.profile == "fixed" else LATENCY * self.rng.lognormvariate(0, SIGMA)
             asyncio.get_running_loop().call_later(wait, self.answer)
 
     def answer(self) -> None:
@@ -99,7 +101,9 @@ def serve(profile: str) -> None:
     """Serve until killed; the port is the first line printed."""
 
     async def forever() -> None:
-        Answering.profile = profile
+        if profile == "lognormal":
+            rng = random.Random(7)
+            Answering.waits = tuple(LATENCY * rng.lognormvariate(0, SIGMA) for _ in range(9973))
         server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0, backlog=1024)
         print(server.sockets[0].getsockname()[1], flush=True)
         await server.serve_forever()
