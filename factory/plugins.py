@@ -23,6 +23,7 @@ DEFAULT_PLUGINS = (
     "factory.corpus",
     "factory.models",
     "factory.instruct",
+    "factory.preference",
     "factory.train",
     "factory.evaluate",
     "factory.backends",
