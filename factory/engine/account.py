@@ -63,7 +63,8 @@ class Account:
         self.used: set[str] = set()  # inputs that something kept or dropped was made from
         self.dropped: list[dict[str, Any]] = []
         self.dropped_tables: list[pa.Table] = []  # the same, of records that came as tables
-        self.numbers: Counter[str] = Counter()
+        self.numbered: dict[str, int] = {}  # an id that came more than once -> how often
+        self.identified: set[str] = set()
         self.latest: Any = None  # the record that arrived last
 
     def line(self, name: str) -> Tally:
@@ -92,10 +93,11 @@ class Account:
             fields = {key: value for key, value in record.items() if key not in KEPT}
             record = {"parents": [], "meta": {}, **record}
             record["id"] = digest([salt, record["parents"], fields])
-        seen = self.numbers[record["id"]]
-        self.numbers[record["id"]] += 1
-        if seen:
+        if record["id"] in self.identified:
+            seen = self.numbered[record["id"]] = self.numbered.get(record["id"], 0) + 1
             record = {**record, "id": digest([salt, record["id"], seen]), "parents": [record["id"]]}
+        else:
+            self.identified.add(record["id"])
         if not self.known(record["id"]):
             self.origins[record["id"]] = self.origins_of(record["parents"])
             record = {**record, "parents": self.stored(self.origins[record["id"]])}

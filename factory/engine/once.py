@@ -10,11 +10,13 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
+
 from ..errors import FactoryError, StepError, said
 from ..plugins import get_step
 from .account import Account, Tally
 from .context import Context
-from .dataset import Dataset
+from .dataset import BATCH_ROWS, Dataset
 from .flow import named, to_table
 from .model import Answer, Model, Request
 from .options import options_of
@@ -132,10 +134,26 @@ class _Writer:
         self.schema = schema_of(RECORD_TYPES.get(job.gives, Record))
         self.account, self.tally = account, tally
         self.entries: list[dict[str, Any]] = []
+        self.rows: list[Any] = []
+        self.tables: list[pa.Table] = []
 
-    def write(self, records: list[Any]) -> None:
+    def add(self, record: Any) -> int:
+        """One more for the open shard; how many there are. They wait as columns: objects take ten times as much."""
+        self.rows.append(record)
+        if len(self.rows) == BATCH_ROWS:
+            self._encode()
+        return len(self.rows) + BATCH_ROWS * len(self.tables)
+
+    def _encode(self) -> None:
+        self.tables.append(to_table(self.rows, self.schema, self.account, self.tally))
+        self.rows = []
+
+    def write(self) -> None:
+        """The open shard ends."""
+        if self.rows or not self.tables:
+            self._encode()
+        table, self.tables = pa.concat_tables(self.tables), []
         name = f"shard-{len(self.entries):05d}.parquet"
-        table = to_table(records, self.schema, self.account, self.tally)
         key = write_table(self.folder / name, table)
         self.entries.append({"file": name, "key": key, "records": table.num_rows, "dropped": 0, "dropped_file": ""})
 
@@ -175,19 +193,18 @@ def _stream(job: Job, step: Step, options: dict[str, Any], account: Account, run
     assert job.dataset is not None
     homes: dict[str, int] = {}
     writer, at = _Writer(job, account, runtime.tally), 0
-    waiting: list[Any] = []
     incoming = _arriving(job.dataset, account, runtime.tally, homes)
     for record in _produced(step, _called(step, incoming, options), account, runtime.tally):
         home = next((homes[i] for i in account.origins_of([record["id"]]) if i in homes), at)
         while at < home:
-            writer.write(waiting)
-            waiting, at = [], at + 1
-        waiting.append(record)
+            writer.write()
+            at += 1
+        writer.add(record)
     for _ in incoming:  # a step that stopped early: what it did not take is accounted for
         pass
     while at < max(1, len(job.dataset.shards)):
-        writer.write(waiting)
-        waiting, at = [], at + 1
+        writer.write()
+        at += 1
     return _finish(job, account, runtime.tally, writer, homes)
 
 
@@ -197,14 +214,13 @@ def _generate(job: Job, step: Step, options: dict[str, Any], account: Account, r
     for _ in _arriving(job.dataset, account, runtime.tally, homes):
         pass
     writer = _Writer(job, account, runtime.tally)
-    waiting: list[Any] = []
+    added = 0
     for record in _produced(step, _called(step, job.dataset, options), account, runtime.tally):
-        waiting.append(record)
-        if len(waiting) == SHARD_RECORDS:
-            writer.write(waiting)
-            waiting = []
-    if waiting or not writer.entries:
-        writer.write(waiting)
+        added = writer.add(record) % SHARD_RECORDS
+        if not added:
+            writer.write()
+    if added or not writer.entries:
+        writer.write()
     return _finish(job, account, runtime.tally, writer, {})
 
 

@@ -209,5 +209,5 @@ def test_hooks_are_called_in_order(heard: Heard, project: Project) -> None:
 def test_built_in_plugins_come_through_the_same_door() -> None:
     load_plugins()
     assert {name.rpartition(".")[2] for name, plugin in pm.list_name_plugin() if name.startswith("factory.")} == {
-        *("corpus", "models", "instruct", "train", "evaluate", "backends", "report")
+        *("corpus", "models", "instruct", "preference", "train", "evaluate", "backends", "report")
     }
