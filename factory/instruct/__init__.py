@@ -17,6 +17,7 @@ def register_steps() -> list[factory.Step]:
         novelty,
         novelty_by_meaning,
         self_instruct,
+        task_table,
     )
     from .gates import (
         answer_language,
@@ -47,6 +48,7 @@ def register_steps() -> list[factory.Step]:
         repeated_text.repeated_text,
         score_answers.score_answers,
         self_instruct.self_instruct,
+        task_table.task_table,
         turn_length.turn_length,
         wrong_arithmetic.wrong_arithmetic,
     ]
