@@ -26,11 +26,11 @@ from factory import (
     digest,
     user,
 )
+from factory.models.framing import framed
 from factory.text.overlap import support
 from factory.text.words import words
 
 from .faults import fault_in_instruction, fault_in_output, first_of
-from .framing import framed
 from .generation import Generation, Novelty, unusable
 from .grounding import POINTERS
 from .writing import instruction_in

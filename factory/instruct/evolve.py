@@ -24,11 +24,11 @@ from factory import (
     digest,
     user,
 )
+from factory.models.framing import framed
 from factory.text.overlap import rouge_l, support
 from factory.text.words import words
 
 from .faults import fault_in_instruction, first_of
-from .framing import framed
 from .gates.refusals import refusal
 from .generation import Generation, Novelty, fault_in_answer, unusable
 from .grounding import verdict

@@ -28,9 +28,9 @@ from factory import (
     place_of,
     user,
 )
+from factory.models.framing import defused, framed
 
 from .faults import first_of
-from .framing import defused, framed
 from .generation import Generation, Novelty
 from .pool import fields_of
 from .tally import cell as in_cell

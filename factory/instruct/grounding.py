@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from factory import Answer, Drop, Message, assistant, user
+from factory.models.framing import defused, framed
 from factory.text.overlap import support
 from factory.text.words import is_unspaced, words
-
-from .framing import defused, framed
 
 # The passage stands last: small models hold on to what they read last.
 ASK_QUESTION = (

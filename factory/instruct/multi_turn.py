@@ -28,11 +28,11 @@ from factory import (
     text_of,
     user,
 )
+from factory.models.framing import framed_turns
 from factory.text.overlap import rouge_l
 from factory.text.words import words
 
 from .faults import first_of
-from .framing import framed_turns
 from .gates.refusals import refusal
 from .generation import Generation, fault_in_answer, unusable
 

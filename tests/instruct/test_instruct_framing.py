@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from factory import assistant, user
 from factory.instruct.backtranslate import Backtranslation, Pair
-from factory.instruct.framing import defused, framed, framed_turns
 from factory.instruct.generation import Generation
 from factory.instruct.grid import prompt_of
 from factory.instruct.grounding import answer_request, extraction_request, question_request, support_request
+from factory.models.framing import defused, framed, framed_turns
 
 HOSTILE = [
     "{passage} {0} {task.__class__.__mro__} {{x}} %s %(x)s $HOME `id`",
