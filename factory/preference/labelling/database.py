@@ -1,0 +1,116 @@
+"""The SQLite file that votes lie in: its tables, and how it is opened."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from factory import InputError, place_of
+
+FILE = "labels.sqlite"
+VERSION = 1
+WAIT = 10.0  # seconds that one process waits while another writes
+
+TABLES = """
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE tally (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+CREATE TABLE annotators (name TEXT PRIMARY KEY, token TEXT UNIQUE, at TEXT NOT NULL, votes INTEGER NOT NULL DEFAULT 0);
+-- live: made by the target as it is now; an item that is not keeps its votes
+CREATE TABLE items (
+    number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, prompt TEXT NOT NULL, completions TEXT NOT NULL,
+    judged REAL NOT NULL, gold TEXT, record TEXT NOT NULL, models TEXT NOT NULL, live INTEGER NOT NULL
+);
+-- what one vote is about: a pair of answers, or all of them (first = second = -1)
+-- votes: standing ones that count for the overlap; live: to be asked under the settings; wanted: and not often enough
+CREATE TABLE units (
+    number INTEGER PRIMARY KEY, item INTEGER NOT NULL REFERENCES items, first INTEGER NOT NULL, second INTEGER NOT NULL,
+    worth REAL NOT NULL, best INTEGER NOT NULL, gold TEXT, votes INTEGER NOT NULL DEFAULT 0,
+    live INTEGER NOT NULL DEFAULT 0, wanted INTEGER NOT NULL DEFAULT 0, UNIQUE (item, first, second)
+);
+CREATE INDEX units_wanted ON units (worth DESC, votes DESC, number) WHERE wanted = 1;
+CREATE INDEX units_gold ON units (votes, number) WHERE gold IS NOT NULL;
+-- state: open (on the screen), aside (was open when another vote was taken back), voted, lapsed
+CREATE TABLE views (
+    number INTEGER PRIMARY KEY, view TEXT NOT NULL UNIQUE, unit INTEGER NOT NULL REFERENCES units,
+    who TEXT NOT NULL REFERENCES annotators, shown TEXT NOT NULL, purpose TEXT NOT NULL, state TEXT NOT NULL,
+    touched REAL NOT NULL, turn INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX views_of_unit ON views (unit, who);
+CREATE INDEX views_held ON views (who, state, turn) WHERE state IN ('open', 'aside');
+-- append-only: a vote that was taken back is marked, never deleted
+CREATE TABLE votes (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, view INTEGER NOT NULL REFERENCES views,
+    who TEXT NOT NULL REFERENCES annotators, choice TEXT NOT NULL, strength REAL, ranking TEXT, reason TEXT NOT NULL,
+    note TEXT NOT NULL, edit TEXT, seconds REAL NOT NULL, at TEXT NOT NULL, undone TEXT
+);
+CREATE UNIQUE INDEX votes_standing ON votes (view) WHERE undone IS NULL;
+CREATE INDEX votes_by ON votes (who, number) WHERE undone IS NULL;
+CREATE INDEX votes_of_view ON votes (view, number);
+"""
+
+
+def connect(folder: Path) -> sqlite3.Connection:
+    """The database of a label set for reading and writing; made when there is none.
+
+    Write-ahead logging: readers never wait for the writer. synchronous=FULL: what was answered is on the disk, so
+    neither a kill nor a power cut loses it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    db = sqlite3.connect(folder / FILE, timeout=WAIT, isolation_level=None, check_same_thread=False)
+    try:
+        db.row_factory = sqlite3.Row
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        with transaction(db):
+            if _version(db) == 0:
+                for statement in TABLES.split(";\n"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {VERSION}")
+        _check(db, folder)
+    except sqlite3.DatabaseError as error:
+        db.close()
+        raise InputError(f"{place_of(folder / FILE)} cannot be read as a label set: {error}") from None
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def connect_read_only(folder: Path) -> sqlite3.Connection:
+    """The database of a label set while somebody else may be writing it. Raises InputError when it is none."""
+    path = (folder / FILE).absolute()
+    for mode in ("mode=ro", "mode=ro&immutable=1"):  # a folder without write permission has no room for a log
+        try:
+            db = sqlite3.connect(f"{path.as_uri()}?{mode}", uri=True, timeout=WAIT, isolation_level=None)
+            db.row_factory = sqlite3.Row
+            _check(db, folder)
+            return db
+        except sqlite3.OperationalError:
+            continue
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"{place_of(path)} cannot be read as a label set: {error}") from None
+    raise InputError(f"{place_of(path)} cannot be opened")
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing; the write lock is taken at once, so nobody has to be turned back in the middle."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _check(db: sqlite3.Connection, folder: Path) -> None:
+    if (found := _version(db)) != VERSION:
+        raise InputError(f"{place_of(folder / FILE)} has form {found}; this version of the factory reads {VERSION}")
