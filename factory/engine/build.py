@@ -19,7 +19,7 @@ from .plan import make_plan
 from .project import enter_project, file_hashes, find_project
 from .recipe import read_recipe
 from .runner import GUARD, Runner
-from .stage import Plan, opened
+from .stage import Plan, Stage, opened
 from .store import Store, point, write_atomic
 
 log = logging.getLogger("factory")
@@ -104,6 +104,8 @@ def run(plan: Plan, executor: str = "serial") -> Result:
                     open_stages.add(stage.fingerprint)
                     continue
                 try:
+                    if says := _source_awaits(stage):
+                        raise Pending(says)
                     runner.bring_up_to_date(stage)
                 except Pending as awaited:
                     open_stages.add(stage.fingerprint)
@@ -115,6 +117,14 @@ def run(plan: Plan, executor: str = "serial") -> Result:
         publish(plan)
         pm.hook.after_build(plan=plan, error=error or (Pending(_awaited(result)) if result.pending else None))
     return result
+
+
+def _source_awaits(stage: Stage) -> str:
+    """What the sources that a target is made from wait for. One that is read for an option only may well be empty."""
+    read = [one.source for one in stage.inputs if one.source is not None]
+    if stage.source is not None and stage.target != stage.source.uri:
+        read.append(stage.source)
+    return next((source.awaited for source in read if source.awaited), "")
 
 
 def _awaited(result: Result) -> str:

@@ -45,6 +45,14 @@ class Source:
     def __init__(self, uri: str) -> None:
         self.uri = uri
 
+    @property
+    def awaited(self) -> str:
+        """What has to come before there is a record, as a sentence: a target made `from` this waits for it.
+
+        As an option of a step such a source is empty.
+        """
+        return ""
+
     def pieces(self) -> list[Piece]:
         """The parts of this source in order."""
         raise NotImplementedError(f"{type(self).__name__}.pieces")

@@ -1,3 +1,22 @@
 """Answers are compared here: sampled, judged by models and by people, made into the pairs that trainers learn from."""
 
 from __future__ import annotations
+
+import factory
+
+
+@factory.hookimpl
+def register_steps() -> list[factory.Step]:
+    from .labelling import rank
+
+    return [
+        rank.rank,
+    ]
+
+
+@factory.hookimpl
+def open_dataset(uri: str) -> factory.Source | None:
+    """`label:NAME`: what people said in labels/NAME of the project."""
+    from .labelling import source
+
+    return source.open_label(uri)

@@ -39,11 +39,12 @@ CREATE TABLE views (
 );
 CREATE INDEX views_of_unit ON views (unit, who);
 CREATE INDEX views_held ON views (who, state, turn) WHERE state IN ('open', 'aside');
--- append-only: a vote that was taken back is marked, never deleted
+-- append-only: a vote that was taken back is marked, never deleted; event and undone say when in the file's own count,
+-- so that a build reads what stood when it was planned, whatever comes in meanwhile
 CREATE TABLE votes (
     number INTEGER PRIMARY KEY AUTOINCREMENT, view INTEGER NOT NULL REFERENCES views,
     who TEXT NOT NULL REFERENCES annotators, choice TEXT NOT NULL, strength REAL, ranking TEXT, reason TEXT NOT NULL,
-    note TEXT NOT NULL, edit TEXT, seconds REAL NOT NULL, at TEXT NOT NULL, undone TEXT
+    note TEXT NOT NULL, edit TEXT, seconds REAL NOT NULL, at TEXT NOT NULL, event INTEGER NOT NULL, undone INTEGER
 );
 CREATE UNIQUE INDEX votes_standing ON votes (view) WHERE undone IS NULL;
 CREATE INDEX votes_by ON votes (who, number) WHERE undone IS NULL;
@@ -68,6 +69,7 @@ def connect(folder: Path) -> sqlite3.Connection:
             if _version(db) == 0:
                 for statement in TABLES.split(";\n"):
                     db.execute(statement)
+                db.execute("INSERT INTO tally VALUES ('event', 0), ('total', 0), ('missing', 0)")
                 db.execute(f"PRAGMA user_version = {VERSION}")
         _check(db, folder)
     except sqlite3.DatabaseError as error:

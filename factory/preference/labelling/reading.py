@@ -12,21 +12,29 @@ from .items import Item
 from .queue import Settings
 from .votes import said_before
 
-VOTES = """SELECT votes.*, items.key, views.shown, views.purpose, units.first FROM votes
+LATEST = 2**62
+ITEMS = "SELECT * FROM items WHERE number BETWEEN ? AND ? ORDER BY number"
+# Votes that stood after a change of the file.
+VOTES = """SELECT votes.*, items.key, views.shown, views.purpose FROM votes
            JOIN views ON views.number = votes.view JOIN units ON units.number = views.unit
-           JOIN items ON items.number = units.item WHERE undone IS NULL ORDER BY votes.number"""
+           JOIN items ON items.number = units.item
+           WHERE event <= ?1 AND coalesce(undone, ?1 + 1) > ?1 AND items.number BETWEEN ?2 AND ?3
+           ORDER BY votes.number"""
 
 
 def settings_in(db: sqlite3.Connection) -> Settings:
     return Settings(**{row[0]: orjson.loads(row[1]) for row in db.execute("SELECT name, value FROM settings")})
 
 
-def items_in(db: sqlite3.Connection, number: int | None = None) -> dict[int, Item]:
-    """Items by their number in the file: all of them, or one."""
-    one = "" if number is None else "WHERE items.number = ?"
-    rows = db.execute(f"SELECT * FROM items {one} ORDER BY number", () if number is None else (number,))
+def tally_in(db: sqlite3.Connection) -> dict[str, int]:
+    """`event` (changes so far), `total` and `missing` votes."""
+    return {row[0]: row[1] for row in db.execute("SELECT name, value FROM tally")}
+
+
+def items_in(db: sqlite3.Connection, first: int = 0, last: int = LATEST) -> dict[int, Item]:
+    """Items by their number in the file."""
     found = {}
-    for row in rows:
+    for row in db.execute(ITEMS, (first, last)).fetchall():
         units = db.execute("SELECT first, second, worth FROM units WHERE item = ? AND first >= 0", (row["number"],))
         found[row["number"]] = Item(
             row["key"],
@@ -41,9 +49,14 @@ def items_in(db: sqlite3.Connection, number: int | None = None) -> dict[int, Ite
     return found
 
 
-def votes_in(db: sqlite3.Connection) -> Iterator[dict[str, Any]]:
-    """Standing votes in the order they were cast, in the form of `Labels.votes`."""
-    for row in db.execute(VOTES):
+def votes_in(
+    db: sqlite3.Connection, event: int = LATEST, first: int = 0, last: int = LATEST
+) -> Iterator[dict[str, Any]]:
+    """Votes that stood after a change, in the order they were cast, in the form of `Labels.votes`.
+
+    first, last  numbers of items
+    """
+    for row in db.execute(VOTES, (event, first, last)):
         yield {
             "item": row["key"],
             "by": row["who"],

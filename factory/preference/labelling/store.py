@@ -20,7 +20,7 @@ from .database import connect, transaction
 from .filling import put_item, recount
 from .items import RANKING, Item, View, items_of
 from .queue import Settings
-from .reading import items_in, settings_in, votes_in
+from .reading import items_in, settings_in, tally_in, votes_in
 from .votes import SAID, checked, comparisons_of, said_before
 
 __all__ = ["Item", "Labels", "Settings", "View", "items_of"]
@@ -172,7 +172,7 @@ class Labels:
             latest = "SELECT * FROM votes WHERE who = ? AND undone IS NULL ORDER BY number DESC LIMIT 1"
             if (vote := db.execute(latest, (who,)).fetchone()) is None:
                 return None
-            db.execute("UPDATE votes SET undone = ? WHERE number = ?", (self._now(), vote["number"]))
+            db.execute("UPDATE votes SET undone = ? WHERE number = ?", (_event(db), vote["number"]))
             row = db.execute("SELECT * FROM views WHERE number = ?", (vote["view"],)).fetchone()
             self._count(db, row, vote["choice"], -1)
             turn = _one(
@@ -191,9 +191,9 @@ class Labels:
         """
         with self._lock:
             db = self._db
-            tally = {row["name"]: row["value"] for row in db.execute("SELECT name, value FROM tally")}
+            tally = tally_in(db)
             mine = db.execute("SELECT votes FROM annotators WHERE name = ?", (who,)).fetchone()
-        total, missing = tally.get("total", 0), tally.get("missing", 0)
+        total, missing = tally["total"], tally["missing"]
         return {"done": total - missing, "mine": mine[0] if mine else 0, "total": total, "missing": missing}
 
     def items(self) -> list[Item]:
@@ -261,7 +261,7 @@ class Labels:
         before = db.execute("SELECT * FROM votes WHERE view = ? ORDER BY number DESC LIMIT 1", (number,)).fetchone()
         return View(
             row["view"],
-            items_in(db, item)[item],
+            items_in(db, item, item)[item],
             orjson.loads(row["shown"]),
             row["purpose"],
             _mode_of(db, row["unit"]),
@@ -275,7 +275,7 @@ class Labels:
         ).fetchone()
         if old and all(old[name] == said[name] for name in SAID):
             said, at = {**said, "seconds": old["seconds"]}, old["at"]
-        row = {"view": view["number"], "who": view["who"], **said, "at": at}
+        row = {"view": view["number"], "who": view["who"], **said, "at": at, "event": _event(db)}
         db.execute(f"INSERT INTO votes ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
         db.execute("UPDATE views SET state = 'voted', turn = 0 WHERE number = ?", (view["number"],))
         self._count(db, view, said["choice"], 1)
@@ -317,6 +317,11 @@ class _Writing:
 
 def _one(db: sqlite3.Connection, query: str, *values: object) -> int:
     return int(db.execute(query, values).fetchone()[0])
+
+
+def _event(db: sqlite3.Connection) -> int:
+    """The number of this change."""
+    return _one(db, "UPDATE tally SET value = value + 1 WHERE name = 'event' RETURNING value")
 
 
 def _hashed(token: str) -> str:
