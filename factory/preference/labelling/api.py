@@ -1,0 +1,187 @@
+"""What the page asks of the server: the next item, a vote, undo, the differences of two answers, agreement.
+
+Answers leave here in the order that was drawn for the annotator, without models, scores, lengths or what they check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from .differences import differences
+from .rendering import render_message
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from .items import View
+    from .store import Labels
+
+LONGEST = {"view": 200, "choice": 40, "reason": 2_000, "note": 10_000}  # characters
+MOST_SECONDS = 30 * 86_400.0  # a page that was left open
+Body = dict[str, Any]
+
+
+class Refused(Exception):
+    """A request that is not done, with the sentence that says why."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        self.status = status
+        super().__init__(sentence)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where votes are taken: a label set and what its page shows around the items.
+
+    agreement  what an annotator may see of it, as JSON; it reads all votes
+    """
+
+    labels: Labels
+    title: str
+    guidelines_html: str
+    agreement: Callable[[str], Mapping[str, Any]]
+
+    def next(self, who: str, body: Body) -> Body:
+        """The item on the annotator's screen, the same until it is voted on."""
+        return self._shown(who, self.labels.next(who))
+
+    def undo(self, who: str, body: Body) -> Body:
+        """The item of the latest vote, which is taken back."""
+        view = self.labels.undo(who)
+        if view is None:
+            raise Refused(409, "There is no vote of yours to take back.")
+        return self._shown(who, view)
+
+    def vote(self, who: str, body: Body) -> Body:
+        """Keep a vote, and the item after it."""
+        view, choice = _text(body, "view"), _text(body, "choice")
+        said = {"reason": _text(body, "reason", ""), "note": _text(body, "note", "")}
+        ranking, edit, seconds = body.get("ranking"), body.get("edit"), body.get("seconds", 0)
+        if ranking is not None and not isinstance(ranking, list):
+            raise Refused(400, "'ranking' is a list of places, best first.")
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
+            raise Refused(400, "'seconds' is a number from 0.")
+        if edit is not None:
+            edit = self._edited(who, view, edit)
+        try:
+            self.labels.vote(
+                who, view, choice, ranking=ranking, edit=edit, seconds=min(float(seconds), MOST_SECONDS), **said
+            )
+        except PermissionError:
+            raise Refused(403, "This item is not on your screen.") from None
+        except ValueError as error:
+            raise Refused(400, _sentence(error)) from None
+        return {"ok": True, "next": self.next(who, {})}
+
+    def diff(self, who: str, body: Body) -> Body:
+        """The two answers on the screen, or any two of a ranking, word by word."""
+        view = self._own(who, _text(body, "view"))
+        places = [body.get("left", 0), body.get("right", 1)]
+        if any(type(place) is not int or not 0 <= place < len(view.shown) for place in places):
+            raise Refused(400, f"'left' and 'right' are places from 0 to {len(view.shown) - 1}.")
+        left, right = (render_message(view.item.completions[view.shown[place]])["text"] for place in places)
+        return {"rows": differences(left, right)}
+
+    def agreed(self, who: str, body: Body) -> Body:
+        return dict(self.agreement(who))
+
+    def _own(self, who: str, view: str) -> View:
+        """The view, which must be the one on the annotator's screen."""
+        found = self.labels.next(who)
+        if found is None or found.view != view:
+            raise Refused(403, "This item is not on your screen.")
+        return found
+
+    def _edited(self, who: str, view: str, edit: Any) -> Body:
+        """An edit with the answer's place in `completions` instead of the one on the screen."""
+        if not isinstance(edit, dict) or set(edit) != {"answer", "text"} or not isinstance(edit["text"], str):
+            raise Refused(400, "'edit' has 'answer', a place on the screen, and 'text'.")
+        shown = self._own(who, view).shown
+        if type(edit["answer"]) is not int or not 0 <= edit["answer"] < len(shown):
+            raise Refused(400, f"'answer' of an edit is a place from 0 to {len(shown) - 1}.")
+        return {"answer": shown[edit["answer"]], "text": edit["text"]}
+
+    def _shown(self, who: str, view: View | None) -> Body:
+        progress = self.labels.progress(who)
+        common = {
+            "progress": {name: progress[name] for name in ("done", "mine", "total")},
+            "name": who,
+            "title": self.title,
+            "guidelines_html": self.guidelines_html,
+        }
+        if view is None:
+            return {"done": True, **common}
+        vote = dict(view.vote) if view.vote else None
+        if vote and vote.get("edit"):
+            vote["edit"] = {**vote["edit"], "answer": view.shown.index(vote["edit"]["answer"])}
+        return {
+            "view": view.view,
+            "mode": view.mode,
+            "prompt": [{"role": one["role"], **render_message([one])} for one in view.item.prompt],
+            "answers": [render_message(view.item.completions[place]) for place in view.shown],
+            "vote": vote,
+            **common,
+        }
+
+
+def _text(body: Body, name: str, otherwise: str | None = None) -> str:
+    value = body.get(name, otherwise)
+    if value is None and otherwise is not None:
+        return otherwise
+    if not isinstance(value, str):
+        raise Refused(400, f"'{name}' is a text.")
+    if len(value) > LONGEST[name]:
+        raise Refused(400, f"'{name}' has at most {LONGEST[name]:,} characters.")
+    return value
+
+
+def _sentence(error: ValueError) -> str:
+    text = str(error) or "this is no vote"
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
+ROUTES = {
+    ("GET", "/api/next"): Desk.next,
+    ("POST", "/api/vote"): Desk.vote,
+    ("POST", "/api/undo"): Desk.undo,
+    ("POST", "/api/diff"): Desk.diff,
+    ("GET", "/api/agreement"): Desk.agreed,
+}
+
+
+def routes(desk: Desk, workers: Executor) -> list[web.RouteDef]:
+    """The routes of ROUTES. Each request is done in one thread of its own: database, rendering and JSON."""
+    import asyncio
+
+    from aiohttp import web
+
+    def route(method: str, path: str, act: Callable[[Desk, str, Body], Body]) -> web.RouteDef:
+        def work(who: str, data: bytes) -> tuple[int, bytes]:
+            try:
+                return 200, orjson.dumps(act(desk, who, _body(data)))
+            except Refused as error:
+                return error.status, orjson.dumps({"error": str(error)})
+
+        async def handle(request: web.Request) -> web.Response:
+            data = await request.read()
+            status, answer = await asyncio.get_running_loop().run_in_executor(workers, work, request["who"], data)
+            return web.Response(body=answer, status=status, content_type="application/json", charset="utf-8")
+
+        return web.RouteDef(method, path, handle, {})
+
+    return [route(method, path, act) for (method, path), act in ROUTES.items()]
+
+
+def _body(data: bytes) -> Body:
+    try:
+        body = orjson.loads(data) if data else {}
+    except orjson.JSONDecodeError:
+        raise Refused(400, "The request is no JSON.") from None
+    if not isinstance(body, dict):
+        raise Refused(400, "The request is a JSON object.")
+    return body
