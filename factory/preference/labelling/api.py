@@ -60,7 +60,7 @@ class Desk:
     def vote(self, who: str, body: Body) -> Body:
         """Keep a vote, and the item after it."""
         view, choice = _text(body, "view"), _text(body, "choice")
-        said = {"reason": _text(body, "reason", ""), "note": _text(body, "note", "")}
+        reason, note = _text(body, "reason", ""), _text(body, "note", "")
         ranking, edit, seconds = body.get("ranking"), body.get("edit"), body.get("seconds", 0)
         if ranking is not None and not isinstance(ranking, list):
             raise Refused(400, "'ranking' is a list of places, best first.")
@@ -70,7 +70,14 @@ class Desk:
             edit = self._edited(who, view, edit)
         try:
             self.labels.vote(
-                who, view, choice, ranking=ranking, edit=edit, seconds=min(float(seconds), MOST_SECONDS), **said
+                who,
+                view,
+                choice,
+                ranking=ranking,
+                reason=reason,
+                note=note,
+                edit=edit,
+                seconds=min(float(seconds), MOST_SECONDS),
             )
         except PermissionError:
             raise Refused(403, "This item is not on your screen.") from None

@@ -6,7 +6,7 @@ import re
 
 # A word, one character of scripts that put no blanks between words, a run of blanks, or any other character.
 PARTS = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\u0e00-\u0eff]|\s+|[^\W_]+(?:['’][^\W_]+)*|.", re.DOTALL)
-MOST = 20_000  # parts of each text that are compared; the table of a longest common subsequence has their product in bits
+MOST = 20_000  # parts of each text that are compared: the table that is filled has their product in bits, 50 MB
 
 Row = tuple[str, str, str]
 
@@ -14,8 +14,8 @@ Row = tuple[str, str, str]
 def differences(left: str, right: str) -> list[Row]:
     """Rows (`equal`, `replace`, `delete` or `insert`, what the left text says, what the right one says).
 
-    The left texts together are `left`, the right ones `right`. By a longest common subsequence of words; where a text has
-    more than 20,000, of lines, and of more lines than that, all behind them is one replacement.
+    The left texts together are `left`, the right ones `right`. By a longest common subsequence of words; where a text
+    has more than 20,000, of lines, and of more lines than that, all behind them is one replacement.
     """
     from rapidfuzz.distance import LCSseq
 

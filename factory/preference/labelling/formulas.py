@@ -11,15 +11,16 @@ if TYPE_CHECKING:
 
 LONGEST = 2_000  # characters of one formula
 DEEPEST = 60  # elements inside one another; browsers cut at 512, and reading is recursive
-ELEMENTS = frozenset(
+_ELEMENTS = (
     "math menclose mfrac mi mn mo mover mpadded mphantom mroot mrow mspace msqrt mstyle msub msubsup msup mtable mtd "
-    "mtext mtr munder munderover".split()
+    "mtext mtr munder munderover"
 )
-ATTRIBUTES = frozenset(
+_ATTRIBUTES = (
     "accent accentunder columnalign columnlines columnspacing depth display displaystyle fence form height largeop "
     "linebreak linethickness lspace mathvariant maxsize minsize movablelimits notation rowlines rowspacing rspace "
-    "scriptlevel separator stretchy symmetric voffset width".split()
+    "scriptlevel separator stretchy symmetric voffset width"
 )
+ELEMENTS, ATTRIBUTES = frozenset(_ELEMENTS.split()), frozenset(_ATTRIBUTES.split())
 # With fewer children than these a formula lacks an argument.
 ARGUMENTS = {"mfrac": 2, "mroot": 2, "msub": 2, "msup": 2, "msubsup": 3, "mover": 2, "munder": 2, "munderover": 3}
 VALUE = re.compile(r"[\w .%#-]{0,60}")

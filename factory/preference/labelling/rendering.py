@@ -33,19 +33,20 @@ LINK = re.compile(r"(https?://|mailto:)\S", re.IGNORECASE)
 WORD = re.compile(r"[A-Za-z0-9_+#.-]{1,30}")
 DIRECTED = frozenset({"p", "li", "h1", "h2", "h3", "h4", "h5", "h6", "td", "th"})
 # Lexers whose expressions are known to be quick: one that hangs cannot be stopped, and would hold up everyone.
-LANGUAGES = frozenset(
+_LANGUAGES = (
     "bash c c++ cpp css cs csharp console diff dockerfile go golang haskell html ini java javascript js json jsonc "
     "jsx julia kotlin lua make makefile matlab ocaml patch perl php powershell ps1 py pycon python python3 r rb ruby "
-    "rs rust scala sh shell sql swift toml ts tsx typescript xml yaml yml zsh".split()
+    "rs rust scala sh shell sql swift toml ts tsx typescript xml yaml yml zsh"
 )
-TAGS = frozenset(
+_TAGS = (
     "a blockquote br code dd del div dl dt em h1 h2 h3 h4 h5 h6 hr li ol p pre s span strong table tbody td th thead "
-    "tr ul".split()
+    "tr ul"
 )
+LANGUAGES, TAGS = frozenset(_LANGUAGES.split()), frozenset(_TAGS.split())
 
 
-class TooLong(Exception):
-    """Rendering took longer than it may."""
+class Unreadable(Exception):
+    """Rendering takes longer than it may, or would leave out what is nested too deeply."""
 
 
 def render_message(messages: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -129,13 +130,13 @@ def _reader() -> MarkdownIt:
     dollarmath_plugin(
         md, allow_labels=False, allow_space=False, allow_digits=False, allow_blank_lines=False, double_inline=True
     )
-    md.disable(["html_block", "html_inline", "entity"], ignoreInvalid=True).enable("entity")
+    md.disable(["html_block", "html_inline"])
     md.validateLink = lambda url: LINK.match(url) is not None  # type: ignore[method-assign]
     md.block.ruler.before("fence", "bracket_block", _bracket_block, {"alt": ["paragraph", "blockquote", "list"]})
     md.inline.ruler.before("escape", "bracket_math", _bracket_math)
     md.block.ruler.before(md.block.ruler.get_all_rules()[0], "clock", _block_clock)
     md.inline.ruler.before(md.inline.ruler.get_all_rules()[0], "clock", _inline_clock)
-    md.core.ruler.push("directions", lambda state: _directions(state.tokens))
+    md.core.ruler.push("directions", lambda state: _directions(state.tokens, md.options["maxNesting"]))
     for name, draw in _DRAWN.items():
         md.add_render_rule(name, draw)
     return md
@@ -148,7 +149,7 @@ def _block_clock(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 def _inline_clock(state: StateInline | StateBlock, silent: bool) -> bool:
     """A rule that matches nothing and is asked at every place: what grows faster than its text stops here."""
     if time.thread_time() > state.env.get("until", float("inf")):
-        raise TooLong
+        raise Unreadable
     return False
 
 
@@ -187,9 +188,11 @@ def _bracket_block(state: StateBlock, start: int, end: int, silent: bool) -> boo
     return False
 
 
-def _directions(tokens: list[Token]) -> None:
+def _directions(tokens: list[Token], deepest: int) -> None:
     """Each block finds its own direction; how a table's column is set becomes a class, since styles are not let in."""
     for token in tokens:
+        if token.level >= deepest - 1:
+            raise Unreadable  # what lies deeper was left out
         if token.nesting == 1 and token.tag in DIRECTED:
             token.attrSet("dir", "auto")
             if style := token.attrs.pop("style", None):
@@ -214,7 +217,7 @@ def _coloured(code: str, language: str, env: Mapping[str, Any]) -> str:
     parts = []
     for kind, text in get_lexer_by_name(language, stripnl=False, ensurenl=False).get_tokens(code):
         if time.thread_time() > env.get("until", float("inf")):
-            raise TooLong
+            raise Unreadable
         while kind not in STANDARD_TYPES:
             kind = kind.parent
         name = STANDARD_TYPES[kind]
@@ -233,7 +236,7 @@ def _formula(reader: Any, tokens: Sequence[Token], at: int, options: Any, env: A
     token = tokens[at]
     block = token.type != "math_inline"
     if time.thread_time() > env.get("until", float("inf")):
-        raise TooLong
+        raise Unreadable
     drawn = math_of(token.content, block)
     if drawn is None:
         left = token.markup or "$"

@@ -1,8 +1,8 @@
 """Who may speak to the labelling server: personal links, sessions, and nothing that another site sends.
 
-A link's token (kept hashed in the label set) is exchanged once for a session, a cookie with a secret of its own that is
-kept hashed in `sessions.sqlite` beside the votes. So a page that is open goes on after the server was started again with
-new links. `factory label --sign-out` ends every session.
+A link's token (kept hashed in the label set) is exchanged for a session: a cookie with a secret of its own, which is
+kept hashed in `sessions.sqlite` beside the votes. So a page that is open goes on after the server was started again
+with new links. `factory label --sign-out` ends every session.
 """
 
 from __future__ import annotations
@@ -217,9 +217,7 @@ def refusal(request: web.Request, status: int, sentence: str) -> web.Response:
 def signed_in(request: web.Request, cookie: str, secret: str, https: bool) -> web.Response:
     """The session's cookie, and on to the page; the token leaves the address bar."""
     answer = onward(request)
-    answer.set_cookie(
-        cookie, secret, max_age=DAYS * 86_400, path="/", httponly=True, samesite="Strict", secure=https
-    )
+    answer.set_cookie(cookie, secret, max_age=DAYS * 86_400, path="/", httponly=True, samesite="Strict", secure=https)
     return answer
 
 

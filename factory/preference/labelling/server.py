@@ -58,7 +58,9 @@ def page_files(folder: Path = STATIC) -> dict[str, File]:
     return found
 
 
-def application(desk: Desk, sessions: Sessions, hosts: Hosts, files: Mapping[str, File] | None = None) -> web.Application:
+def application(
+    desk: Desk, sessions: Sessions, hosts: Hosts, files: Mapping[str, File] | None = None
+) -> web.Application:
     """Everything that is served, behind the guard."""
     from aiohttp import web
 
