@@ -20,6 +20,7 @@ from factory import text_of
 from .formulas import math_of
 
 if TYPE_CHECKING:
+    import nh3
     from markdown_it import MarkdownIt
     from markdown_it.rules_block import StateBlock
     from markdown_it.rules_inline import StateInline
@@ -85,13 +86,18 @@ def plain(text: str) -> str:
 
 
 def wall(html: str) -> str:
-    """What nh3 lets through: the tags and attributes that rendering uses, and links to the web and to mail."""
+    """What nh3 lets through."""
+    return _cleaner().clean(html)
+
+
+@cache
+def _cleaner() -> nh3.Cleaner:
+    """The tags and attributes that rendering uses, and links to the web and to mail."""
     import nh3
 
     from .formulas import ATTRIBUTES, ELEMENTS
 
-    return nh3.clean(
-        html,
+    return nh3.Cleaner(
         tags={*TAGS, *ELEMENTS},
         attributes={
             "a": {"href", "class"},

@@ -89,19 +89,26 @@ class Sessions:
     def who(self, secret: str) -> str | None:
         """Whose session a cookie is; None when it is none, or older than thirty days."""
         key = _hashed(secret)
-        found = self._known.get(key)
-        if found is None and secret:
+        if (found := self._known.get(key)) is None:
             with self._lock, self._opened() as db:
                 found = db.execute("SELECT name, at FROM sessions WHERE secret = ?", (key,)).fetchone()
-                if found is not None:
-                    self._known[key] = found
-        return found[0] if found is not None and found[1] > time.time() - DAYS * 86_400 else None
+            if found is not None:
+                self._known[key] = found
+        return _valid(found)
+
+    def known(self, secret: str) -> str | None:
+        """The same for a session that was asked for before, without the disk."""
+        return _valid(self._known.get(_hashed(secret)))
 
     def end_all(self) -> None:
         """Everybody has to use a link again."""
         with self._lock, self._opened() as db:
             db.execute("DELETE FROM sessions")
             self._known.clear()
+
+
+def _valid(session: tuple[str, float] | None) -> str | None:
+    return session[0] if session is not None and session[1] > time.time() - DAYS * 86_400 else None
 
 
 def _hashed(secret: str) -> str:
@@ -177,7 +184,7 @@ def guard(labels: Tokens, sessions: Sessions, hosts: Hosts, in_thread: InThread)
             if not hosts.know(request.headers.get("Host", "")):
                 return refusal(request, 421, "This server does not go by that name.")
             secret = request.cookies.get(sessions.cookie, "")
-            who = await in_thread(sessions.who, secret) if secret else None
+            who = (sessions.known(secret) or await in_thread(sessions.who, secret)) if secret else None
             if request.path == "/" and request.method == "GET" and "token" in request.query:
                 name = await in_thread(labels.who, request.query["token"])
                 if name is not None:
