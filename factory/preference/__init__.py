@@ -7,10 +7,14 @@ import factory
 
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
+    from . import pair, sample, unpaired
     from .labelling import rank
 
     return [
+        pair.pair,
         rank.rank,
+        sample.sample,
+        unpaired.unpaired,
     ]
 
 

@@ -38,7 +38,7 @@ REFERENCES: dict[str, dict[str, Any]] = {
 # Steps that are not run without a model, which the kit says itself.
 NEED_A_MODEL = {
     "answers", "backtranslate", "classifier", "evolve", "from_documents", "grid", "magpie", "multi_turn",
-    "novel_by_meaning", "perplexity", "score_answers", "self_instruct", "sft",
+    "novel_by_meaning", "perplexity", "sample", "score_answers", "self_instruct", "sft",
 }  # fmt: skip
 LEAVE_OUT = {
     "filter_perplexity": "without `model` it reads every record with the bundled one, megabytes included",
