@@ -39,8 +39,8 @@ def pair(
     length_matched  the longer answer may have at most so many times the characters of the shorter
 
     What makes no pair is dropped for one of: tie, flip, both good, both bad, margin too small, lengths differ, equal
-    answers, empty answer, not judged, unreadable verdicts. With all_pairs each two answers are counted so, else each prompt, by
-    what most of its pairs suffer from. The step `unpaired` also uses answers that are all good or all bad.
+    answers, empty answer, not judged, unreadable verdicts. With all_pairs each two answers are counted so, else each
+    prompt, by what most of its pairs suffer from. The step `unpaired` also uses answers that are all good or all bad.
     """
     standing = Standing(record)
     if len(standing.texts) < 2:
