@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 from ..engine.dataset import Dataset
-from ..engine.model import CausalLM
+from ..engine.model import CausalLM, RewardModel
+from ..engine.records import KEPT
 from ..engine.schema import schema_of, type_name
 from ..engine.stage import Plan, Stage
 
@@ -33,6 +34,7 @@ HUB_LICENSES = (  # what the Hub's header may say; anything else is `other` ther
 )  # fmt: skip
 TASKS = {"Choice": ["multiple-choice"], "Metric": []}
 UNKNOWN = "not stated"
+ASKED = (CausalLM, RewardModel)
 
 
 def dataset_card(plan: Plan, stage: Stage, dataset: Dataset[Any], file: str, form: str) -> str:
@@ -52,7 +54,7 @@ def dataset_card(plan: Plan, stage: Stage, dataset: Dataset[Any], file: str, for
         _written_by(models),
         _languages(languages),
         _history(stages),
-        _examples(dataset),
+        _examples(dataset, ("parents",) if form == "plain" else KEPT),
         "## The recipe\n\n" + _fenced(plan.recipe.path.read_text(encoding="utf-8").strip(), "yaml"),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -71,7 +73,7 @@ def _models(stages: list[Stage]) -> dict[str, list[str]]:
     asked: dict[str, list[str]] = {}
     for stage in stages:
         for name, one in stage.references.items():
-            if isinstance(one, CausalLM) or (isinstance(one, Stage) and one.gives is CausalLM):
+            if isinstance(one, ASKED) or (isinstance(one, Stage) and one.gives in ASKED):
                 asked.setdefault(name, []).append(stage.label)
     return asked
 
@@ -159,11 +161,12 @@ def _history(stages: list[Stage]) -> str:
     return "## What was done\n\n" + _table(("target", "step", "in", "out", "dropped because"), rows)
 
 
-def _examples(dataset: Dataset[Any]) -> str:
+def _examples(dataset: Dataset[Any], hidden: tuple[str, ...]) -> str:
+    """Some records without what is not in the file: meta may name people."""
     records = list(_spread(dataset))
     if not records:
         return ""
-    shown = [{name: value for name, value in record.items() if name != "parents"} for record in records]
+    shown = [{name: value for name, value in record.items() if name not in hidden} for record in records]
     return "## Examples\n\n" + "\n\n".join(_fenced(_json(_short(record), indent=1), "json") for record in shown)
 
 

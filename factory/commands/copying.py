@@ -16,7 +16,7 @@ from .card import CARD, dataset_card
 from .looking import complete, target_argument
 from .planning import limit_option, planned, recipe_argument, set_option
 
-FORMS = ("plain", "alpaca", "sharegpt", "chatml", "openai")
+FORMS = ("plain", "alpaca", "sharegpt", "chatml", "openai", "trl", "trl_margin")
 
 
 @click.command()

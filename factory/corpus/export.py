@@ -13,7 +13,18 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from factory import Conversation, Dataset, InputError, PromptCompletion, place_of, project_path, text_of
+from factory import (
+    Conversation,
+    Dataset,
+    InputError,
+    Preference,
+    Prompt,
+    PromptCompletion,
+    Unpaired,
+    place_of,
+    project_path,
+    text_of,
+)
 from factory.errors import did_you_mean
 
 from .reshape import KEPT
@@ -33,6 +44,9 @@ def export(dataset: Dataset[Any], uri: str) -> bool | None:
     alpaca    instruction, input, output          PromptCompletion with one user turn
     sharegpt  conversations [{from, value}]       PromptCompletion, Conversation
     openai, chatml  messages [{role, content}]    PromptCompletion, Conversation
+    trl       the columns of the type alone       what TRL's trainers take: Preference (DPOTrainer, RewardTrainer),
+              Unpaired (KTOTrainer), PromptCompletion, Conversation (SFTTrainer), Prompt (GRPOTrainer)
+    trl_margin  the same and margin               Preference; RewardTrainer's loss takes it off the rewards' difference
 
     Raises InputError when the records do not fit the form. The file appears when it is complete.
     """
@@ -92,8 +106,22 @@ def _sharegpt(record: dict[str, Any]) -> dict[str, Any]:
     return {"conversations": [{"from": SHAREGPT.get(t["role"], t["role"]), "value": t["content"]} for t in turns]}
 
 
+def _trl(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in KEPT}
+
+
+def _trl_margin(record: dict[str, Any]) -> dict[str, Any]:
+    margin = record["meta"].get("margin")
+    if isinstance(margin, bool) or not isinstance(margin, int | float):
+        raise InputError(f"record {record['id']} has no margin in its meta; the step pair gives one")
+    return {**_trl(record), "margin": float(margin)}
+
+
+# form -> the types it holds, a record in it, its columns where they are not those of the type
 FORMS: dict[str, tuple[tuple[Any, ...], Callable[[dict[str, Any]], dict[str, Any]], tuple[str, ...]]] = {
     "plain": ((), _plain, ()),
+    "trl": ((Preference, Unpaired, PromptCompletion, Conversation, Prompt), _trl, ()),
+    "trl_margin": ((Preference,), _trl_margin, ()),
     "alpaca": ((PromptCompletion,), _alpaca, ("instruction", "input", "output")),
     "sharegpt": ((PromptCompletion, Conversation), _sharegpt, ("conversations",)),
     "openai": ((PromptCompletion, Conversation), _openai, ("messages",)),
@@ -103,9 +131,10 @@ FORMS: dict[str, tuple[tuple[Any, ...], Callable[[dict[str, Any]], dict[str, Any
 
 def _names(dataset: Dataset[Any], form: str) -> list[str]:
     """The columns of the file in order, known also when there are no records."""
-    if form != "plain":
+    if FORMS[form][2]:
         return list(FORMS[form][2])
-    return ["id", *(name for name in get_type_hints(dataset.kind) if name not in KEPT), "meta"]
+    columns = [name for name in get_type_hints(dataset.kind) if name not in KEPT]
+    return {"plain": ["id", *columns, "meta"], "trl_margin": [*columns, "margin"]}.get(form, columns)
 
 
 @contextmanager
@@ -185,12 +214,12 @@ def _schema(dataset: Dataset[Any], form: str) -> Any:
 
     turns = {"from": "value"} if form == "sharegpt" else {"role": "content"}
     messages = pa.list_(pa.struct([(name, pa.string()) for pair in turns.items() for name in pair]))
-    if form != "plain":
+    if FORMS[form][2]:
         return pa.schema([(name, pa.string() if form == "alpaca" else messages) for name in FORMS[form][2]])
-    if not dataset.shards:
-        return pa.schema([(name, pa.string()) for name in _names(dataset, form)])
-    stored = dataset.shards[0].table().schema
-    return pa.schema([(name, stored.field(name).type) for name in _names(dataset, form)])
+    types = {"margin": pa.float64()}
+    if dataset.shards:
+        types |= {field.name: field.type for field in dataset.shards[0].table().schema}
+    return pa.schema([(name, types.get(name, pa.string())) for name in _names(dataset, form)])
 
 
 WRITERS: dict[str, Callable[..., None]] = {".jsonl": _write_jsonl, ".csv": _write_csv, ".parquet": _write_parquet}
