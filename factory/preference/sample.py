@@ -26,10 +26,11 @@ from factory import (
     text_of,
 )
 
+from .standing import PER_ANSWER
+
 MOST = 1000  # answers to a prompt
 STRIDE = 10 * MOST  # between the sample numbers of equal prompts: `n` may grow, and the draws there were stay
 TOGETHER = 64  # prompts that one model may be ahead of another while they share a budget
-ABOUT_ANSWERS = ("models", "temperatures", "draws", "comparisons", "grades")  # in meta; of earlier answers
 
 
 def most_requests(records: int, n: int = 4, **_: Any) -> int:
@@ -204,7 +205,7 @@ def why_too_few(faults: Counter[str], different: int) -> str:
 
 def made(record: Any, kept: list[dict[str, Any]]) -> Any:
     """The prompt and its different answers, not scored yet."""
-    meta = {name: value for name, value in record.get("meta", {}).items() if name not in ABOUT_ANSWERS}
+    meta = {name: value for name, value in record.get("meta", {}).items() if name not in PER_ANSWER}
     if record.get("completion"):
         meta["reference"] = text_of(record["completion"])
     meta |= {f"{name}s": [one[name] for one in kept] for name in ("model", "temperature")}

@@ -14,7 +14,8 @@ from factory import Drop, text_of
 from .comparisons import NOTHING, TIES, Verdict, win_shares
 
 ROUNDING = 1e-9  # a difference of two scores that ought to be the margin may be this much less
-PER_ANSWER = ("models", "temperatures", "draws", "comparisons", "grades")  # in meta, of all answers of a prompt
+# What meta holds of all answers of a prompt: of a pair it would be wrong, and of answers to come.
+PER_ANSWER = ("models", "temperatures", "draws", "comparisons", "grades", "asked", "edited", "gold")
 VERDICTS: tuple[str, ...] = get_args(Verdict)
 TIE_REASONS = {"flip": "flip", "both_good": "both good", "both_bad": "both bad"}
 

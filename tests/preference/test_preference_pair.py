@@ -17,6 +17,7 @@ from factory.engine.account import Account
 from factory.engine.flow import expanded
 from factory.engine.work import TaskRuntime
 from factory.preference.pair import pair
+from factory.preference.unpaired import unpaired
 
 run = pair.function
 TEXTS = ["yes", "no", " yes ", "perhaps so", "y" * 40, "not at all\n", ""]
@@ -127,15 +128,17 @@ def test_every_pair_of_all_is_made_or_counted(record: Any, options: dict[str, An
 @given(st.lists(records(), min_size=1, max_size=4), options)
 def test_the_account_closes(given: list[Any], options: dict[str, Any]) -> None:
     """Through the engine's own flow, records of equal texts among them."""
-    account = Account("pair")
-    tally = account.line("pair")
-    rows = [account.arrive({**record, "id": f"c{at}"}) for at, record in enumerate(given)]
-    ctx = context(TaskRuntime(account, tally))
-    kept = [one for portion in expanded(pair, iter([rows]), account, tally, {"ctx": ctx, **options}) for one in portion]
-    account.keep([one["id"] for one in kept])
-    counts = account.close()
-    assert counts["out"] == len(kept) == len({one["id"] for one in kept})
-    assert counts["out"] + counts["dropped"] >= len(given)
+    for step, chosen in ((pair, options), (unpaired, {})):
+        account = Account(step.name)
+        tally = account.line(step.name)
+        rows = [account.arrive({**record, "id": f"c{at}"}) for at, record in enumerate(given)]
+        ctx = context(TaskRuntime(account, tally))
+        flow = expanded(step, iter([rows]), account, tally, {"ctx": ctx, **chosen})
+        kept = [one for portion in flow for one in portion]
+        account.keep([one["id"] for one in kept])
+        counts = account.close()
+        assert counts["out"] == len(kept) == len({one["id"] for one in kept})
+        assert counts["out"] + counts["dropped"] >= len(given)
 
 
 @given(st.lists(st.integers(0, 50), min_size=2, max_size=9, unique=True))
@@ -174,6 +177,7 @@ def test_of_equal_best_answers_the_first_is_no_better() -> None:
         (["a", "b"], [], {}, "not judged"),
         (["a", "b"], [1.0, math.nan], {}, "not judged"),
         (["a", "b"], [1.0, math.inf], {}, "not judged"),
+        (["a", "b"], [1.7e308, -1.7e308], {}, "not judged"),
         (["a", "b"], [1.0], {}, "scores do not fit"),
         (["a"], [1.0], {}, "fewer than two answers"),
         ([], [], {}, "fewer than two answers"),

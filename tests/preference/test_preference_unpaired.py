@@ -86,6 +86,7 @@ def test_equal_and_empty_answers_have_no_label() -> None:
     found, reasons = labels(["a", " a\n", "", "b"], [3.0, 3.0, 1.0, 0.0])
     assert found == {"a": True, "b": False}
     assert Counter(reasons) == {"equal answers": 1, "empty answer": 1}
+    assert labels(["a", "a", "a", "b"], [3.0, 3.0, 3.0, 0.0])[1] == ["equal answers", "equal answers"]
     with pytest.raises(Drop, match="no answers"):
         labels([])
 

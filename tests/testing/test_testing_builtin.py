@@ -44,7 +44,7 @@ LEAVE_OUT = {
     "filter_perplexity": "without `model` it reads every record with the bundled one, megabytes included",
     "mask_names": "it needs presidio and a spaCy model, which are no dependencies of the tests",
 }
-ASKED = {name: {"model": "kit:echo"} for name in ("backtranslate", "evolve", "from_documents", "multi_turn")}
+ASKED = {name: {"model": "kit:echo"} for name in ("backtranslate", "evolve", "from_documents", "multi_turn", "sample")}
 
 
 def table_for(plugin: str, table: dict[str, Any]) -> dict[str, Any]:
@@ -117,6 +117,7 @@ def test_files_conform(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_steps_that_ask_conform_with_a_model_that_echoes() -> None:
-    report = passed("factory.instruct", references=ASKED)
-    assert all("same bytes in another process" in report.passed[name] for name in ASKED)
+@pytest.mark.parametrize("plugin", ["factory.instruct", "factory.preference"])
+def test_steps_that_ask_conform_with_a_model_that_echoes(plugin: str) -> None:
+    report = passed(plugin, references=ASKED)
+    assert all("same bytes in another process" in report.passed[name] for name in table_for(plugin, ASKED))
