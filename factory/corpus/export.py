@@ -46,7 +46,8 @@ def export(dataset: Dataset[Any], uri: str) -> bool | None:
     openai, chatml  messages [{role, content}]    PromptCompletion, Conversation
     trl       the columns of the type alone       what TRL's trainers take: Preference (DPOTrainer, RewardTrainer),
               Unpaired (KTOTrainer), PromptCompletion, Conversation (SFTTrainer), Prompt (GRPOTrainer)
-    trl_margin  the same and margin               Preference; RewardTrainer's loss takes it off the rewards' difference
+    trl_margin  the same and margin               Preference; RewardTrainer's loss takes it off the difference of the
+              two rewards (Touvron et al. 2023, Llama 2, equation 2)
 
     Raises InputError when the records do not fit the form. The file appears when it is complete.
     """

@@ -57,7 +57,7 @@ def sample(
     and meta.draws says how often each came. meta.models and meta.temperatures say where each is from; a completion
     that came with the prompt is in meta.reference, and no candidate.
 
-    model         one, or a list of which each gives its share of the answers in turn, a prompt at a time
+    model         one, or a list of several, which give the answers to each prompt in turn
     n             answers to a prompt, those of all models together
     temperatures  each model's answers to a prompt take them in turn; at 0 all answers are one
     max_tokens    of an answer
@@ -157,7 +157,8 @@ class Tally:
             if fault == "same answer":
                 kept[key]["draws"] += 1
             if not answer.over_budget:
-                gone = derive(record, prompt=record["prompt"], completion=assistant(said), meta={"model": model})
+                given = {"completion": assistant(said)} if answer.ok else {}
+                gone = derive(record, prompt=record["prompt"], **given, meta={"model": model, "temperature": source[1]})
                 ctx.drop(gone, fault, **({"error": answer.error} if answer.error else {}))
         if len(kept) < least:
             ctx.drop(record, why_too_few(faults, len(kept)), different=len(kept), answers=dict(faults))

@@ -96,10 +96,11 @@ def test_a_margin_that_nobody_gave_is_missed(project: tuple[Path, factory.Result
         save_dataset(project[1]["judged"], "x.jsonl?form=trl")  # type: ignore[arg-type]
 
 
-@pytest.mark.builds
-def test_the_card_names_the_steps_and_no_person(
+@pytest.fixture
+def hub(
     project: tuple[Path, factory.Result], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+) -> Path:
+    """The pairs as a folder with a card, made by the command."""
     root, _ = project
     monkeypatch.chdir(root)
     monkeypatch.setattr(sys, "argv", ["factory", "export", "recipe.yaml", "pairs", "hub", "--form", "trl"])
@@ -107,12 +108,26 @@ def test_the_card_names_the_steps_and_no_person(
         main()
     assert ended.value.code == 0
     assert "10 records in" in capsys.readouterr().out
-    card = (root / "hub" / "README.md").read_text()
+    return root / "hub"
+
+
+@pytest.mark.builds
+def test_the_card_names_the_steps_and_no_person(hub: Path) -> None:
+    card = (hub / "README.md").read_text()
     assert "license: cc0-1.0" in card
     assert '`pair` (policy: "all_pairs", margin: 0.0, length_matched: null)' in card
     assert "tie 2" in card
     assert "anna" not in card
     assert '"rejected": [' in card
+
+
+@pytest.mark.model
+def test_datasets_loads_the_folder_by_its_card(hub: Path, tmp_path: Path) -> None:
+    import datasets
+
+    rows = datasets.load_dataset(str(hub), split="train", cache_dir=str(tmp_path))
+    assert rows.column_names == ["prompt", "chosen", "rejected"]
+    assert len(rows) == 10
 
 
 @pytest.mark.model

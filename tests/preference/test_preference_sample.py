@@ -150,6 +150,8 @@ def test_what_was_cut_failed_or_is_empty_is_no_candidate(room: tuple[Context, Ro
     assert len(one["completions"]) == 2
     assert [reason for _, reason, _ in runtime.dropped] == ["cut off", "request failed", "empty answer"]
     assert runtime.dropped[1][2] == {"error": "status 400: no"}
+    assert ["completion" in record for record, _, _ in runtime.dropped] == [True, False, True]
+    assert runtime.dropped[0][0]["meta"] == {"model": "toy:a", "temperature": 1.0}
     assert all(record["parents"] == ["p0"] for record, _, _ in runtime.dropped)
     (kept,) = run(iter(prompts(1)), ctx, voice(fate=lambda request: fates[request.index]), n=5, keep_cut=True)
     assert len(kept["completions"]) == 3

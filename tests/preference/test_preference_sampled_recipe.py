@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,19 @@ def test_serial_and_pooled_builds_give_the_same_pairs(project: Path) -> None:
     for target in ("pairs", "labelled"):
         assert list(first[target]) == list(other[target])  # type: ignore[arg-type]
         assert len(list(first[target])) > 30  # type: ignore[arg-type]
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_a_model_of_this_process_beside_another_and_nothing_is_asked_again(project: Path, watch: Watch) -> None:
+    models = '["bundled:smollm2", "fast:a"]'
+    first = build(project, models, 4, limit=3, targets="answers")
+    assert watch.asked["answers"] == (12, 0)
+    answers: Any = list(first["answers"])  # type: ignore[arg-type]
+    for one in answers:
+        assert set(one["meta"]["models"]) == {"bundled:smollm2", "fast:a"}
+        assert sum(one["meta"]["draws"]) <= 4
+    shutil.rmtree(first.plan.targets["answers"].folder)
+    again = build(project, models, 4, limit=3, targets="answers")
+    assert watch.asked["answers"] == (0, 12)
+    assert list(again["answers"]) == answers  # type: ignore[arg-type]
