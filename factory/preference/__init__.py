@@ -7,10 +7,11 @@ import factory
 
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
-    from . import pair, sample, unpaired
+    from . import judge, pair, sample, unpaired
     from .labelling import rank
 
     return [
+        judge.judge,
         pair.pair,
         rank.rank,
         sample.sample,

@@ -1,0 +1,309 @@
+"""Answers judged by models: which of two is better, in both orders, or how good each one is."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import Field
+
+import factory
+from factory import Answer, Budget, Candidates, CausalLM, Context, Drop, InputError, Message, Request, text_of
+from factory.models.grades import grade_in
+from factory.models.verdicts import preferred
+
+from .comparisons import Comparison, Grade, Verdict, win_shares
+from .habits import Habits, report
+from .questions import grade_question, language_of, pair_question
+from .rubrics import OVERALL, Rubric, rubrics_for
+
+VERDICT_TOKENS, REASON_TOKENS = 16, 512
+ANSWERS = 4  # of a prompt, for the plan: how many there are is known when they are there
+TOGETHER = 128  # requests that one judge may be ahead of the next while they share a budget
+OVER_BUDGET, FAILED, UNREADABLE = "budget used up", "request failed", "unreadable verdicts"
+TURNED = {"first": "second", "second": "first"}
+SHOWN = 200  # characters of an answer that could not be read
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question to a judge: about two answers, in the order in which they are shown, or about one."""
+
+    rubric: Rubric
+    places: tuple[int, ...]
+    messages: list[Message]
+
+
+@dataclass
+class Case:
+    """A record on its way past the judges."""
+
+    record: Any
+    asks: list[Ask]
+    answers: dict[str, list[Answer]] = field(default_factory=dict)  # judge -> its answers, as its questions are
+
+
+@dataclass
+class Run:
+    """What one run of the step is told, and what it has found out of its judges."""
+
+    ctx: Context
+    mode: str
+    rubrics: list[Rubric]
+    pairs: str
+    language: str
+    reference: bool
+    reason: bool
+    habits: dict[str, Habits]
+    own: dict[str, int] = field(default_factory=dict)  # judge -> records with an answer of its own
+    judged: int = 0
+
+
+def most_requests(
+    records: int,
+    model: Any = "",
+    mode: str = "pairwise",
+    aspects: Sequence[str] = (OVERALL,),
+    pairs: str = "all",
+    **_: Any,
+) -> int:
+    """How many requests the step makes of records with ANSWERS answers each."""
+    of_pairs = 2 * (ANSWERS - 1 if pairs == "chain" else ANSWERS * (ANSWERS - 1) // 2)
+    judges = len(model) if isinstance(model, list) else 1
+    return records * judges * len(aspects) * (of_pairs if mode == "pairwise" else ANSWERS)
+
+
+@factory.step(requests=most_requests)
+def judge(
+    records: Iterator[Candidates],
+    ctx: Context,
+    model: CausalLM | list[CausalLM],
+    mode: Literal["pairwise", "graded"] = "pairwise",
+    aspects: list[str] = [OVERALL],
+    rubrics: list[Path] = [],
+    pairs: Literal["all", "chain"] = "all",
+    reference: bool = True,
+    reason: bool = False,
+    language: Literal["auto", "en", "zh"] = "auto",
+    temperature: Annotated[float, Field(ge=0)] = 0.0,
+    max_tokens: Annotated[int, Field(ge=1)] | None = None,
+    budget: Budget | None = None,
+) -> Iterator[Candidates]:
+    """Ask one or several models which answers of a prompt are better, or how good each one is.
+
+    Every pair is asked about in both orders: a judge that chooses another answer when the order is turned round has
+    flipped, and a flip is a tie, counted apart. What was said is in meta.comparisons (meta.grades of graded answers);
+    `scores` are the share of its comparisons that each answer won, ties as half, or the mean of its grades between 0
+    and 1 over judges and aspects. A verdict that cannot be read is no tie and no guess: it does not count, and a record
+    of which too few could be read to score each answer is dropped. The report says of each judge how often it chose
+    what was shown first and what was longer, and names what makes its verdicts useless.
+
+    model       the judge, or several; one that wrote the answers itself is told of, since models favour their own
+    mode        pairwise: which of two is better; graded: each answer alone, on the rubric's scale
+    aspects     by what: overall, helpful, honest, harmless, follows_instruction, or one of your own rubrics
+    rubrics     YAML files of your own, one an aspect; they go before ours
+    pairs       all of them, or a chain: each answer with the next
+    reference   show the judge meta.reference, where a record has it
+    reason      have the judge argue before its verdict: better from a good model, no use to a small one
+    language    of the question: auto asks in Chinese about Chinese prompts, else in English
+    max_tokens  of a verdict; 16 unless set, 512 with a reason
+    budget      what may be spent by all judges together; records beyond it are dropped
+    """
+    judges = model if isinstance(model, list) else [model]
+    names = [one.uri for one in judges]
+    if not judges or len(set(names)) < len(names):
+        raise InputError("judge: model names no judge, or one of them twice")
+    found = rubrics_for(aspects, rubrics)
+    run = Run(ctx, mode, found, pairs, language, reference, reason, {name: Habits(name) for name in names})
+    limit = max_tokens or (REASON_TOKENS if reason else VERDICT_TOKENS)
+    sampling: dict[str, Any] = {"temperature": temperature, "max_tokens": limit}
+    cases = asked(run, records)
+    # Each judge draws as far ahead as it likes, except where the first would use up the budget alone.
+    ahead = TOGETHER if budget is not None and len(judges) > 1 else None
+    for one in judges:
+        cases = answered(ctx, one, cases, sampling, budget, ahead)
+    for case in cases:
+        try:
+            yield scored(run, case)
+        except Drop as fault:
+            ctx.drop(case.record, fault.reason, **fault.details)
+    tell(run)
+
+
+def asked(run: Run, records: Iterator[Any]) -> Iterator[Case]:
+    """The questions about each record; one with too few answers is dropped."""
+    for record in records:
+        count = len(record["completions"])
+        if count < (2 if run.mode == "pairwise" else 1):
+            run.ctx.drop(record, "one answer" if count else "no answers")
+            continue
+        language = language_of(text_of(record["prompt"])) if run.language == "auto" else run.language
+        known = record.get("meta", {}).get("reference") if run.reference else None
+        reference = known if isinstance(known, str) else ""
+        asks = []
+        for rubric in run.rubrics:
+            if run.mode == "graded":
+                for at in range(count):
+                    said = grade_question(record, rubric, at, language, reference, run.reason)
+                    asks.append(Ask(rubric, (at,), said))
+                continue
+            chain = itertools.pairwise(range(count))
+            for pair in chain if run.pairs == "chain" else itertools.combinations(range(count), 2):
+                for shown in (pair, pair[::-1]):
+                    said = pair_question(record, rubric, shown, language, reference, run.reason)
+                    asks.append(Ask(rubric, shown, said))
+        yield Case(record, asks)
+
+
+def answered(
+    ctx: Context,
+    judge: CausalLM,
+    cases: Iterator[Case],
+    sampling: dict[str, Any],
+    budget: Budget | None,
+    ahead: int | None,
+) -> Iterator[Case]:
+    """Each case, with one judge's answers to its questions."""
+    waiting: deque[Case] = deque()
+
+    def requests() -> Iterator[Request]:
+        for case in cases:
+            waiting.append(case)
+            for ask in case.asks:
+                yield Request(ask.messages, about=case.record, **sampling)
+
+    found: list[Answer] = []
+    for answer in ctx.ask(judge, requests(), ahead, budget):
+        found.append(answer)
+        if len(found) == len(waiting[0].asks):
+            case = waiting.popleft()
+            case.answers[judge.uri], found = found, []
+            yield case
+
+
+def scored(run: Run, case: Case) -> Any:
+    """The record with what the judges said. Raises Drop where that does not score each of its answers."""
+    for answer in itertools.chain(*case.answers.values()):
+        if answer.over_budget:
+            raise Drop(OVER_BUDGET)
+        if answer.again:  # asked again, it may be answered: a record is not judged by half
+            raise Drop(FAILED, error=answer.error)
+    record, meta = case.record, dict(case.record.get("meta", {}))
+    lengths = [len(text_of(answer)) for answer in record["completions"]]
+    comparisons: list[Comparison] = []
+    grades: list[Grade] = []
+    for name, answers in case.answers.items():
+        habits = run.habits[name]
+        if run.mode == "pairwise":
+            said = compared(name, case.asks, answers, run.reason, habits)
+            habits.compared(record, said, lengths)
+            comparisons += said
+        else:
+            marks = graded(name, case.asks, answers, run.reason, habits)
+            habits.graded(record, marks, lengths)
+            grades += marks
+        run.own[name] = run.own.get(name, 0) + (name in (meta.get("models") or ()))
+    run.judged += 1
+    if comparisons:
+        scores = win_shares(comparisons, len(lengths))
+        meta["comparisons"] = [*meta.get("comparisons", ()), *comparisons]
+    else:
+        scores = mean_grades(grades, run.rubrics, len(lengths))
+        meta["grades"] = [*meta.get("grades", ()), *grades]
+    if scores is None:
+        failed = [answer.error for answer in itertools.chain(*case.answers.values()) if not answer.ok]
+        if failed and len(failed) == sum(map(len, case.answers.values())):
+            raise Drop(FAILED, error=failed[0])
+        raise Drop(UNREADABLE, said=next(iter(case.answers.values()))[0].text[:SHOWN])
+    return {**record, "scores": scores, "meta": meta}
+
+
+def compared(
+    name: str, asks: Sequence[Ask], answers: Sequence[Answer], reason: bool, habits: Habits
+) -> list[Comparison]:
+    """One judge's verdicts on pairs: each from two answers, the second to the pair turned round."""
+    found = []
+    for ask, answer, again in zip(asks[::2], answers[::2], answers[1::2], strict=True):
+        orders = [said(one, reason, habits) for one in (answer, again)]
+        first, second = ask.places
+        comparison = Comparison(
+            by=name,
+            person=False,
+            aspect=ask.rubric.key,
+            first=first,
+            second=second,
+            verdict=together(*orders),
+            orders=orders,
+        )
+        if reason and answer.text.strip():
+            comparison["reason"] = answer.text.strip()
+        found.append(comparison)
+    return found
+
+
+def said(answer: Answer, reason: bool, habits: Habits) -> str:
+    """One verdict, on the answers as they were shown. An argument that was cut has come to none."""
+    verdict = None if reason and answer.finish == "length" else preferred(answer.text)
+    if verdict is None:
+        habits.unreadable.append((answer.text or answer.error)[:SHOWN])
+    return verdict or "unreadable"
+
+
+def together(shown: str, turned: str) -> Verdict:
+    """The verdict of both orders: an answer is better if it is so in both (Zheng et al. 2023, section 3.4)."""
+    turned = TURNED.get(turned, turned)
+    if "unreadable" in (shown, turned):
+        return "unreadable"
+    if shown == turned:
+        return cast(Verdict, shown)
+    return "flip" if shown in TURNED and turned in TURNED else "tie"
+
+
+def graded(name: str, asks: Sequence[Ask], answers: Sequence[Answer], reason: bool, habits: Habits) -> list[Grade]:
+    """One judge's grades."""
+    found = []
+    for ask, answer in zip(asks, answers, strict=True):
+        cut = reason and answer.finish == "length"
+        grade = None if cut else grade_in(answer.text, ask.rubric.lowest, ask.rubric.highest)
+        if grade is None:
+            habits.unreadable.append((answer.text or answer.error)[:SHOWN])
+        mark = Grade(by=name, person=False, aspect=ask.rubric.key, answer=ask.places[0], grade=grade)
+        if reason and answer.text.strip():
+            mark["reason"] = answer.text.strip()
+        found.append(mark)
+    return found
+
+
+def mean_grades(grades: Sequence[Grade], rubrics: Sequence[Rubric], answers: int) -> list[float] | None:
+    """The mean of each answer's grades, as shares of their scales; None where there is nothing to compare them by.
+
+    A judge's grades by one aspect count when it gave every answer one: else the answers would be measured by
+    different things.
+    """
+    columns: dict[tuple[str, str], dict[int, float]] = {}
+    known = {rubric.key: rubric for rubric in rubrics}
+    for one in grades:
+        if one["grade"] is not None:
+            share = known[one["aspect"]].share(one["grade"])
+            columns.setdefault((one["by"], one["aspect"]), {})[one["answer"]] = share
+    whole = [column for column in columns.values() if len(column) == answers]
+    return [sum(column[at] for column in whole) / len(whole) for at in range(answers)] if whole else None
+
+
+def tell(run: Run) -> None:
+    """The report, and the alarms about judges whose verdicts are of no use."""
+    notes = []
+    for name, own in run.own.items():
+        if own:
+            says = f"wrote answers of {own:,} of the {run.judged:,} records it judges; models favour what they wrote"
+            notes.append(f"**{name}** {says}.")
+            run.ctx.alarm(f"{name} {says}")
+    for habits in run.habits.values():
+        for says, examples in habits.alarms():
+            run.ctx.alarm(f"{habits.judge} {says}", *examples)
+    if run.judged:
+        run.ctx.report("Judges", report(list(run.habits.values()), notes))
