@@ -7,13 +7,14 @@ import factory
 
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
-    from . import judge, pair, sample, unpaired
+    from . import judge, pair, reward_score, sample, unpaired
     from .labelling import rank
 
     return [
         judge.judge,
         pair.pair,
         rank.rank,
+        reward_score.reward_score,
         sample.sample,
         unpaired.unpaired,
     ]

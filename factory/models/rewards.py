@@ -1,0 +1,97 @@
+"""Reward models: one number for a prompt with its answer, from a sequence classifier with one label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from factory import Model, ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+BATCH_TOKENS = 4096  # of a batch, padding included
+
+
+def load_reward_model(model: Model, precision: str = "float32") -> PreTrainedModel:
+    """The model's weights in evaluation mode, on the GPU where there is one; an adapter is merged into its base.
+
+    Raises ModelError when the files are missing, or are no sequence classifier with one label.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    from .loading import adapter_base, adapter_config, device, resolve_folder
+    from .quiet import quiet
+
+    quiet()
+    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    source = resolve_folder(model)
+    adapter = adapter_config(source)
+    try:
+        if adapter is None:
+            labels = AutoConfig.from_pretrained(source).num_labels
+            if labels != 1:
+                raise ModelError(f"{model.uri}: it has {labels} labels; a reward model has one")
+            loaded = AutoModelForSequenceClassification.from_pretrained(source, dtype=dtype)
+        else:
+            from peft import PeftModel
+
+            assert model.path is not None
+            base = resolve_folder(adapter_base(model.path, adapter))
+            whole = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype=dtype)
+            loaded = PeftModel.from_pretrained(whole, source).merge_and_unload()
+    except ModelError:
+        raise
+    except Exception as error:
+        first = next(iter(str(error).strip().splitlines()), "")
+        raise ModelError(f"{model.uri}: its weights cannot be loaded: {type(error).__name__}: {first}") from error
+    return loaded.to(device()).eval()
+
+
+def rewards(lm: PreTrainedModel, encoded: Sequence[Sequence[int]], pad: int) -> list[float]:
+    """The reward of each sequence of token ids, in their order.
+
+    Batches hold sequences of like length, at most BATCH_TOKENS with padding, which is on the right and masked: a
+    sequence's reward depends on no other's but for rounding (1e-6 in float32). Equal sequences are read once.
+    """
+    unique = list(dict.fromkeys(tuple(ids) for ids in encoded))
+    order = sorted(unique, key=lambda ids: (-len(ids), ids))
+    found: dict[tuple[int, ...], float] = {}
+    while order:
+        rows = max(1, BATCH_TOKENS // max(1, len(order[0])))
+        found.update(zip(order[:rows], _batch_rewards(lm, order[:rows], pad), strict=True))
+        order = order[rows:]
+    return [found[tuple(ids)] for ids in encoded]
+
+
+def _batch_rewards(lm: PreTrainedModel, batch: Sequence[Sequence[int]], pad: int) -> list[float]:
+    import torch
+
+    pad = _padding(lm, batch, pad)
+    shape = len(batch), max(map(len, batch))
+    ids, mask = torch.full(shape, pad, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+    for row, one in enumerate(batch):
+        ids[row, : len(one)] = torch.tensor(one)
+        mask[row, : len(one)] = 1
+    with torch.inference_mode():
+        output: Any = lm(input_ids=ids.to(lm.device), attention_mask=mask.to(lm.device))
+    return [float(one) for one in output.logits.float().squeeze(-1).cpu()]
+
+
+def _padding(lm: PreTrainedModel, batch: Sequence[Sequence[int]], pad: int) -> int:
+    """What the model takes for padding.
+
+    Decoders read the reward off the last token that is not `pad_token_id`, whatever the mask says. Where the pad token
+    is the one that ends an answer, that would be a token too early; any other id does as well, since it is masked.
+    """
+    ends = {one[-1] for one in batch if one}
+    if pad in ends:
+        pad = next(token for token in range(lm.config.get_text_config().vocab_size) if token not in ends)
+    lm.config.get_text_config().pad_token_id = pad
+    return pad
+
+
+def context_of(lm: PreTrainedModel) -> int:
+    """The tokens that the model can read."""
+    return int(getattr(lm.config.get_text_config(), "max_position_embeddings", None) or 1 << 30)
