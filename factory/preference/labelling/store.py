@@ -89,8 +89,7 @@ class Labels:
 
     def invite(self, name: str) -> str:
         """A new token for an annotator; the one before is void. Raises ValueError when the name cannot be shown."""
-        if not name.strip() or not name.isprintable() or len(name) > 80:
-            raise ValueError(f"an annotator's name is 1 to 80 printable characters, not {name!r}")
+        _named(name)
         token = secrets.token_urlsafe(24)
         with self._writing() as db:
             _annotator(db, name, self._now())
@@ -216,9 +215,12 @@ class Labels:
 
         Raises ValueError for nonsense and KeyError for an item that is not here.
         """
+        shown, mode = list(vote["shown"]), "rank" if vote["choice"] == "rank" or len(vote["shown"]) > 2 else "pair"
+        said = checked(mode, shown, *(vote[name] for name in (*SAID, "seconds")))
+        if vote["check"] not in ("", "gold", "repeat") or len(set(shown)) < len(shown):
+            raise ValueError("a vote has the places that were shown, each once, and a check that is gold or repeat")
+        _named(vote["by"])
         with self._writing() as db:
-            shown, mode = list(vote["shown"]), "rank" if vote["choice"] == "rank" or len(vote["shown"]) > 2 else "pair"
-            said = checked(mode, shown, *(vote[name] for name in (*SAID, "seconds")))
             unit = _unit(db, vote["item"], tuple(sorted(shown)) if mode == "pair" else RANKING)
             same = """SELECT 1 FROM views JOIN votes ON votes.view = views.number WHERE views.unit = ? AND views.who = ?
                       AND undone IS NULL AND (at = ? OR views.purpose = ?)"""
@@ -334,6 +336,11 @@ def _voted(db: sqlite3.Connection, who: str) -> int:
     if row is None:
         raise PermissionError(f"'{who}' was not invited")
     return int(row[0])
+
+
+def _named(name: str) -> None:
+    if not name.strip() or not name.isprintable() or len(name) > 80:
+        raise ValueError(f"an annotator's name is 1 to 80 printable characters, not {name!r}")
 
 
 def _annotator(db: sqlite3.Connection, name: str, at: str) -> None:
