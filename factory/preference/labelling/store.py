@@ -23,7 +23,11 @@ from .queue import Settings
 from .reading import items_in, settings_in, tally_in, votes_in
 from .votes import SAID, checked, comparisons_of, said_before
 
-__all__ = ["Item", "Labels", "Settings", "View", "items_of"]
+__all__ = ["Item", "Labels", "Settings", "View", "Voted", "items_of"]
+
+
+class Voted(ValueError):
+    """There is no such view to vote on any more: it has another vote, or never was."""
 
 
 class Labels:
@@ -111,7 +115,7 @@ class Labels:
     def next(self, who: str) -> View | None:
         """What this annotator sees: what is on their screen already, else what was taken off it by an undo, else a new
         item; None when there is none. Raises PermissionError for a name that was never invited."""
-        with self._writing() as db:
+        with self._writing(on_disk=False) as db:
             voted = _voted(db, who)
             now, settings = self.clock(), settings_in(db)
             since = now - 60 * settings.lapse
@@ -123,6 +127,11 @@ class Labels:
             if (drawn := queue.draw(db, settings, who, voted, since)) is None:
                 return None
             return self._show(db, self._lay_out(db, who, *drawn, now), now)
+
+    def look(self, who: str, view: str) -> View:
+        """A view of this annotator as it is, also one that has its vote. Raises as `vote` does."""
+        with self._lock:
+            return _view_in(self._db, _view(self._db, who, view)["number"])
 
     def vote(
         self,
@@ -144,20 +153,16 @@ class Labels:
         edit      {"answer": place in item.completions, "text": the better text}
         strength  (0, 1], where the choice itself does not say it
 
-        Raises PermissionError for another's view, ValueError for nonsense or a second, different vote.
+        Raises PermissionError for another's view, ValueError for nonsense, Voted for a second, different vote.
         """
         with self._writing() as db:
-            row = db.execute("SELECT * FROM views WHERE view = ?", (view,)).fetchone()
-            if row is not None and row["who"] != who:
-                raise PermissionError("this item was shown to somebody else")
-            if row is None:
-                raise ValueError("no such item was shown")
+            row = _view(db, who, view)
             shown, mode = orjson.loads(row["shown"]), _mode_of(db, row["unit"])
             said = checked(mode, shown, choice, strength, ranking, reason, note, edit, seconds)
             if row["state"] == "voted":
                 old = db.execute("SELECT * FROM votes WHERE view = ? AND undone IS NULL", (row["number"],)).fetchone()
                 if any(old[name] != said[name] for name in SAID):
-                    raise ValueError("there is a vote on this item already; take it back first")
+                    raise Voted("there is a vote on this item already; take it back first")
                 return
             self._record(db, row, said, self._now())
 
@@ -233,8 +238,8 @@ class Labels:
 
     # Inside a transaction
 
-    def _writing(self) -> Any:
-        return _Writing(self._lock, self._db)
+    def _writing(self, on_disk: bool = True) -> _Writing:
+        return _Writing(self._lock, self._db, on_disk)
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self.clock(), UTC).isoformat(timespec="milliseconds")
@@ -258,17 +263,7 @@ class Labels:
 
     def _show(self, db: sqlite3.Connection, number: int, now: float) -> View:
         db.execute("UPDATE views SET state = 'open', turn = 0, touched = ? WHERE number = ?", (now, number))
-        row = db.execute("SELECT * FROM views WHERE number = ?", (number,)).fetchone()
-        item = _one(db, "SELECT item FROM units WHERE number = ?", row["unit"])
-        before = db.execute("SELECT * FROM votes WHERE view = ? ORDER BY number DESC LIMIT 1", (number,)).fetchone()
-        return View(
-            row["view"],
-            items_in(db, item, item)[item],
-            orjson.loads(row["shown"]),
-            row["purpose"],
-            _mode_of(db, row["unit"]),
-            said_before(before) if before else None,
-        )
+        return _view_in(db, number)
 
     def _record(self, db: sqlite3.Connection, view: sqlite3.Row, said: dict[str, Any], at: str) -> None:
         """Append a vote. Given again as it was before an undo it is the same vote: its time and duration stay."""
@@ -298,8 +293,8 @@ class Labels:
 class _Writing:
     """A transaction of one thread at a time."""
 
-    def __init__(self, lock: Any, db: sqlite3.Connection) -> None:
-        self.lock, self.db, self.inner = lock, db, transaction(db)
+    def __init__(self, lock: Any, db: sqlite3.Connection, on_disk: bool) -> None:
+        self.lock, self.db, self.inner = lock, db, transaction(db, on_disk)
 
     def __enter__(self) -> sqlite3.Connection:
         self.lock.acquire()
@@ -324,6 +319,29 @@ def _one(db: sqlite3.Connection, query: str, *values: object) -> int:
 def _event(db: sqlite3.Connection) -> int:
     """The number of this change."""
     return _one(db, "UPDATE tally SET value = value + 1 WHERE name = 'event' RETURNING value")
+
+
+def _view(db: sqlite3.Connection, who: str, view: str) -> sqlite3.Row:
+    row: sqlite3.Row | None = db.execute("SELECT * FROM views WHERE view = ?", (view,)).fetchone()
+    if row is None:
+        raise Voted("no such item was shown")
+    if row["who"] != who:
+        raise PermissionError("this item was shown to somebody else")
+    return row
+
+
+def _view_in(db: sqlite3.Connection, number: int) -> View:
+    row = db.execute("SELECT * FROM views WHERE number = ?", (number,)).fetchone()
+    item = _one(db, "SELECT item FROM units WHERE number = ?", row["unit"])
+    vote = db.execute("SELECT * FROM votes WHERE view = ? ORDER BY number DESC LIMIT 1", (number,)).fetchone()
+    return View(
+        row["view"],
+        items_in(db, item, item)[item],
+        orjson.loads(row["shown"]),
+        row["purpose"],
+        _mode_of(db, row["unit"]),
+        said_before(vote) if vote else None,
+    )
 
 
 def _hashed(token: str) -> str:
