@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -16,7 +15,7 @@ from typing import Any
 import orjson
 
 from . import queue
-from .database import connect, transaction
+from .database import Writer, connect
 from .filling import put_item, recount
 from .items import RANKING, Item, View, items_of
 from .queue import Settings
@@ -38,8 +37,9 @@ class Labels:
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self.folder, self.clock = folder, clock
-        self._lock = threading.RLock()
         self._db = connect(folder)
+        self._writing = Writer(self._db, folder)
+        self._lock = self._writing.lock
 
     @classmethod
     def open(cls, folder: Path) -> Labels:
@@ -53,8 +53,7 @@ class Labels:
         self.close()
 
     def close(self) -> None:
-        with self._lock:
-            self._db.close()
+        self._writing.close()
 
     # What is asked
 
@@ -238,9 +237,6 @@ class Labels:
 
     # Inside a transaction
 
-    def _writing(self, on_disk: bool = True) -> _Writing:
-        return _Writing(self._lock, self._db, on_disk)
-
     def _now(self) -> str:
         return datetime.fromtimestamp(self.clock(), UTC).isoformat(timespec="milliseconds")
 
@@ -288,28 +284,6 @@ class Labels:
         db.execute("UPDATE units SET wanted = live AND votes < ? WHERE number = ?", (overlap, unit))
         after = _one(db, lacked, overlap, unit)
         db.execute("UPDATE tally SET value = value + ? WHERE name = 'missing'", (after - before,))
-
-
-class _Writing:
-    """A transaction of one thread at a time."""
-
-    def __init__(self, lock: Any, db: sqlite3.Connection, on_disk: bool) -> None:
-        self.lock, self.db, self.inner = lock, db, transaction(db, on_disk)
-
-    def __enter__(self) -> sqlite3.Connection:
-        self.lock.acquire()
-        try:
-            self.inner.__enter__()
-        except BaseException:
-            self.lock.release()
-            raise
-        return self.db
-
-    def __exit__(self, *error: Any) -> None:
-        try:
-            self.inner.__exit__(*error)
-        finally:
-            self.lock.release()
 
 
 def _one(db: sqlite3.Connection, query: str, *values: object) -> int:
