@@ -15,7 +15,7 @@ from .votes import said_before
 LATEST = 2**62
 ITEMS = "SELECT * FROM items WHERE number BETWEEN ? AND ? ORDER BY number"
 # Votes that stood after a change of the file.
-VOTES = """SELECT votes.*, items.key, views.shown, views.purpose FROM votes
+VOTES = """SELECT votes.*, items.key, views.shown, views.purpose, units.first FROM votes
            JOIN views ON views.number = votes.view JOIN units ON units.number = views.unit
            JOIN items ON items.number = units.item
            WHERE event <= ?1 AND coalesce(undone, ?1 + 1) > ?1 AND items.number BETWEEN ?2 AND ?3
@@ -62,6 +62,7 @@ def votes_in(
             "by": row["who"],
             "shown": orjson.loads(row["shown"]),
             "check": row["purpose"],
+            "mode": "rank" if row["first"] == -1 else "pair",
             **said_before(row),
             "at": row["at"],
         }

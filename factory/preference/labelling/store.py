@@ -205,8 +205,8 @@ class Labels:
             return list(items_in(self._db).values())
 
     def votes(self) -> list[dict[str, Any]]:
-        """Standing votes in the order they were cast: item, by, shown, check, choice, strength, ranking, reason, note,
-        edit, seconds, at; `item` is the key, `shown` are places, `ranking` places as shown."""
+        """Standing votes in the order they were cast: item, by, shown, check, mode, choice, strength, ranking, reason,
+        note, edit, seconds, at; `item` is the key, `shown` are places, `ranking` places as shown."""
         with self._lock:
             return list(votes_in(self._db))
 
@@ -219,10 +219,12 @@ class Labels:
 
         Raises ValueError for nonsense and KeyError for an item that is not here.
         """
-        shown, mode = list(vote["shown"]), "rank" if vote["choice"] == "rank" or len(vote["shown"]) > 2 else "pair"
+        shown, mode = list(vote["shown"]), vote["mode"]
         said = checked(mode, shown, *(vote[name] for name in (*SAID, "seconds")))
-        if vote["check"] not in ("", "gold", "repeat") or len(set(shown)) < len(shown):
-            raise ValueError("a vote has the places that were shown, each once, and a check that is gold or repeat")
+        if vote["check"] not in ("", "gold", "repeat") or mode not in ("pair", "rank") or len(set(shown)) < len(shown):
+            raise ValueError(
+                "a vote has the places shown, each once, a check (gold or repeat) and a mode (pair or rank)"
+            )
         _named(vote["by"])
         with self._writing() as db:
             unit = _unit(db, vote["item"], tuple(sorted(shown)) if mode == "pair" else RANKING)

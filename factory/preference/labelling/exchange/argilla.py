@@ -20,7 +20,7 @@ from ..votes import tiers_of
 from . import Asked, Given
 from .cast import content_of, item_from, item_of_content, shown_text, turned, vote_from
 
-OURS = ("shown", "check", "strength", "ranking", "choice", "reason", "edit", "seconds", "at")
+OURS = ("shown", "check", "mode", "strength", "ranking", "choice", "reason", "edit", "seconds", "at")
 
 
 def write(asked: Iterable[Asked], path: Path) -> None:

@@ -46,11 +46,13 @@ def vote_from(said: Mapping[str, Any], unit: Sequence[int]) -> dict[str, Any]:
     if not by:
         raise ValueError("a vote needs the name of whoever cast it")
     choice = str(said.get("choice") or "").strip()
+    shown = list(said.get("shown") or unit)
     seconds = said.get("seconds") or 0.0
     return {
         "by": by,
-        "shown": list(said.get("shown") or unit),
+        "shown": shown,
         "check": said.get("check") or "",
+        "mode": said.get("mode") or ("rank" if choice == "rank" or len(shown) > 2 else "pair"),
         "choice": MEANT.get(choice.lower(), choice),
         "strength": said.get("strength"),
         "ranking": said.get("ranking"),

@@ -20,7 +20,16 @@ from ..votes import tiers_of
 from . import Asked, Given
 from .cast import content_of, item_from, item_of_content, shown_text, turned, vote_from
 
-OURS = ("shown", "check", "strength", "ranking", "choice", "reason", "edit")  # what Label Studio has no place for
+OURS = (
+    "shown",
+    "check",
+    "mode",
+    "strength",
+    "ranking",
+    "choice",
+    "reason",
+    "edit",
+)  # what Label Studio has no place for
 
 
 def write(asked: Iterable[Asked], path: Path) -> None:

@@ -19,7 +19,7 @@ from ..items import Item
 from . import Asked, Given
 from .cast import content_of, item_from, item_of_content, vote_from
 
-TEXTS = ("by", "choice", "reason", "note", "check", "at")
+TEXTS = ("by", "choice", "reason", "note", "check", "mode", "at")
 NUMBERS = ("strength", "seconds")
 VALUES = ("shown", "ranking", "edit")
 COLUMNS = ("item", "prompt", "left", "right", *TEXTS, *NUMBERS, *VALUES, "content")
