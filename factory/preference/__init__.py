@@ -7,10 +7,11 @@ import factory
 
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
-    from . import judge, pair, reward_score, sample, unpaired
+    from . import agreement, judge, pair, reward_score, sample, unpaired
     from .labelling import rank
 
     return [
+        agreement.agreement,
         judge.judge,
         pair.pair,
         rank.rank,

@@ -30,7 +30,7 @@ class Coefficient:
     `why` says in a sentence why the coefficient has no value on these ratings; it is empty when it has one.
     """
 
-    features: Array  # (items, width)
+    features: Array  # (items, width); zeros for an item that does not count
     formula: Callable[[Array], Array]
     why: str = ""
 
@@ -55,11 +55,12 @@ def cohen_kappa(ratings: Array) -> Coefficient:
     """
     import numpy as np
 
-    both = ratings[~np.isnan(ratings).any(1)]
+    there = ~np.isnan(ratings).any(1)
+    both = ratings[there]
     values, codes = np.unique(both, return_inverse=True)
     codes, k = codes.reshape(both.shape), len(values)
-    features = np.zeros((len(both), k * k))
-    features[np.arange(len(both)), codes[:, 0] * k + codes[:, 1]] = 1
+    features = np.zeros((len(ratings), k * k))
+    features[np.nonzero(there)[0], codes[:, 0] * k + codes[:, 1]] = 1
 
     def formula(sums: Array) -> Array:
         table = sums.reshape(-1, k, k)
@@ -116,22 +117,23 @@ def krippendorff_alpha(ratings: Array, scale: Scale) -> Coefficient:
     """
     import numpy as np
 
-    rated = ratings[(~np.isnan(ratings)).sum(1) >= 2]
+    rated = np.where((~np.isnan(ratings)).sum(1, keepdims=True) >= 2, ratings, np.nan)
     counts, values = _counts(rated)
     if len(values) < 2:
         return Coefficient(np.zeros((1, 1)), lambda sums: sums[:, 0], SAME if len(values) else ALONE)
     if scale == "interval":
         return _interval_alpha(rated)
     each = counts.sum(1)
+    others = np.maximum(each - 1, 1)
     if scale == "nominal":
-        apart = (each**2 - (counts**2).sum(1)) / (each - 1)
+        apart = (each**2 - (counts**2).sum(1)) / others
         return Coefficient(np.column_stack([apart, counts]), _nominal)
     k = len(values)
     if k > MOST_CATEGORIES:
         why = f"an ordinal scale may have {MOST_CATEGORIES} values here, and the ratings have {k:,}"
         return Coefficient(np.zeros((1, 1)), lambda sums: sums[:, 0], why)
     pairs = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(k)
-    return Coefficient((pairs / (each - 1)[:, None, None]).reshape(-1, k * k), lambda sums: _ordinal(sums, k))
+    return Coefficient((pairs / others[:, None, None]).reshape(-1, k * k), lambda sums: _ordinal(sums, k))
 
 
 def _nominal(sums: Array) -> Array:
@@ -158,7 +160,7 @@ def _interval_alpha(ratings: Array) -> Coefficient:
     centred = np.where(there, ratings - np.nanmean(ratings), 0.0)  # or the squares cancel badly
     centred /= np.abs(centred).max()
     each, total, squares = there.sum(1), centred.sum(1), (centred**2).sum(1)
-    apart = 2 * (each * squares - total**2) / (each - 1)
+    apart = 2 * (each * squares - total**2) / np.maximum(each - 1, 1)
 
     def formula(sums: Array) -> Array:
         n = sums[:, 1]
