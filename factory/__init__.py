@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .engine.batch import Batch
     from .engine.budget import Budget
-    from .engine.build import Result, build
+    from .engine.build import Result, build, stored
     from .engine.context import Context
     from .engine.dataset import Dataset, Shard
     from .engine.model import Answer, CausalLM, Classifier, Index, Model, Request, RewardModel, Tokenizer
@@ -91,6 +91,7 @@ __all__ = [
     "project_path",
     "project_root",
     "step",
+    "stored",
     "text_of",
     "texts",
     "user",
@@ -100,7 +101,7 @@ __all__ = [
 _HOMES = {
     "engine.batch": "Batch",
     "engine.budget": "Budget",
-    "engine.build": "Result build",
+    "engine.build": "Result build stored",
     "engine.context": "Context",
     "engine.dataset": "Dataset Shard",
     "engine.model": "Answer CausalLM Classifier Index Model Request RewardModel Tokenizer",

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
+from ..engine.build import complete
 from ..engine.model import Answer, Model, Request
 from ..engine.runner import Runner
 from ..engine.stage import OWN_PROCESS
 from ..errors import InputError
 from ..plugins import open_uri
-from .looking import complete, target_argument
+from .looking import target_argument
 from .planning import limit_option, planned, recipe_argument, set_option
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..engine.build import complete
 from ..engine.dataset import Dataset
 from ..engine.recipe import read_recipe
 from ..engine.stage import opened
@@ -13,7 +14,7 @@ from ..engine.store import write_atomic
 from ..errors import InputError, did_you_mean
 from ..plugins import pm
 from .card import CARD, dataset_card
-from .looking import complete, target_argument
+from .looking import target_argument
 from .planning import limit_option, planned, recipe_argument, set_option
 
 FORMS = ("plain", "alpaca", "sharegpt", "chatml", "openai", "trl", "trl_margin")

@@ -11,27 +11,17 @@ from typing import Any
 
 import click
 
+from ..engine.build import complete
 from ..engine.lineage import resolve_id
 from ..engine.lineage import trace as trace_record
 from ..engine.records import KEPT, text_of
 from ..engine.stage import Plan, Stage
-from ..errors import InputError, did_you_mean
+from ..errors import InputError
 from .planning import json_option, limit_option, planned, recipe_argument, set_option
 
 target_argument = click.argument("target")
 WIDTH = 100
 MOST_REASONS = 4
-
-
-def complete(plan: Plan, target: str) -> Stage:
-    """The last stage of a built target. Raises InputError when it is unknown or not built."""
-    if target not in plan.targets:
-        raise InputError(f"no target '{target}'; {did_you_mean(target, plan.targets)}")
-    stage = plan.targets[target]
-    if stage.manifest is None:
-        hint = "; if it was built with --limit or --set, say them here, too"
-        raise InputError(f"'{target}' is not built yet: factory build {plan.recipe.path} {target}{hint}")
-    return stage
 
 
 @click.command()

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from ..errors import InputError, Pending
+from ..errors import InputError, Pending, did_you_mean
 from ..plugins import load_plugins, open_uri, pm, unload_files
 from .dataset import Dataset
 from .model import Model
@@ -86,6 +86,36 @@ def build(
     found = load_project(path, Path(store) if store else None)
     plan = make_plan(read_recipe(path, overrides), found, tuple(targets), limit)
     return run(plan, executor)
+
+
+def stored(
+    recipe: str | Path,
+    target: str,
+    *,
+    limit: int | None = None,
+    overrides: Sequence[str] = (),
+    store: str | Path | None = None,
+) -> Dataset[Any] | Model:
+    """What an up-to-date target is, without building anything; the project of the recipe is entered.
+
+    limit, overrides, store  as they were for `build`
+    Raises InputError when the target is unknown or not built as the recipe has it now.
+    """
+    path = Path(recipe)
+    found = load_project(path, Path(store) if store else None)
+    plan = make_plan(read_recipe(path, overrides), found, (), limit)
+    return opened(complete(plan, target))
+
+
+def complete(plan: Plan, target: str) -> Stage:
+    """The last stage of a built target. Raises InputError when it is unknown or not built."""
+    if target not in plan.targets:
+        raise InputError(f"no target '{target}'; {did_you_mean(target, plan.targets)}")
+    stage = plan.targets[target]
+    if stage.manifest is None:
+        hint = "; if it was built with --limit or --set, say them here, too"
+        raise InputError(f"'{target}' is not built yet: factory build {plan.recipe.path} {target}{hint}")
+    return stage
 
 
 def run(plan: Plan, executor: str = "serial") -> Result:

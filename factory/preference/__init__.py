@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import factory
+
+if TYPE_CHECKING:
+    import click
 
 
 @factory.hookimpl
@@ -19,6 +24,14 @@ def register_steps() -> list[factory.Step]:
         sample.sample,
         unpaired.unpaired,
     ]
+
+
+@factory.hookimpl
+def register_commands(cli: click.Group) -> None:
+    """`factory label`."""
+    from .labelling.command import label
+
+    cli.add_command(label)
 
 
 @factory.hookimpl

@@ -32,7 +32,7 @@ TYPES = {
     ".woff2": "font/woff2",
 }
 PAGES = {"/": "index.html", "/agreement": "agreement.html"}
-THREADS = 16  # requests at work at the same time; the others wait in line
+THREADS = 8  # requests at work at the same time; the others wait in line
 LARGEST = 4 << 20  # bytes of a request: an edited answer, in JSON
 PATIENCE = 2.0  # seconds that requests at work are given when the server ends
 
