@@ -13,6 +13,7 @@ import click
 
 from ..engine.batch import Batch
 from ..engine.binding import bind
+from ..engine.build import complete
 from ..engine.dataset import BATCH_ROWS
 from ..engine.options import options_of
 from ..engine.recipe import Call, Recipe, Target, read_call
@@ -21,7 +22,7 @@ from ..engine.schema import encode, schema_of, shape_record
 from ..engine.stage import Plan, Stage
 from ..engine.step import Kind, Step
 from ..errors import InputError, Problem
-from .looking import WIDTH, complete, target_argument
+from .looking import WIDTH, target_argument
 from .planning import json_option, limit_option, planned, recipe_argument, set_option
 
 Decision = tuple[str | None, str | None]  # why a record is dropped, or None; the text that is left of a kept one

@@ -62,7 +62,7 @@ class Page:
         )
         async with wait as answer:
             text = await answer.text()
-            said = json.loads(text) if answer.content_type == "application/json" else text
+            said = json.loads(text) if text and answer.content_type == "application/json" else text
             return answer.status, said, answer.headers
 
     async def enter(self, token: str) -> None:

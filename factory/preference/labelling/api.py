@@ -14,6 +14,8 @@ import orjson
 
 from .differences import differences
 from .rendering import render_message
+from .security import who_key
+from .store import Voted
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from .store import Labels
 
 LONGEST = {"view": 200, "choice": 40, "reason": 2_000, "note": 10_000}  # characters
+NOT_YOURS = "This item is on somebody else's screen."
 MOST_SECONDS = 30 * 86_400.0  # a page that was left open
 Body = dict[str, Any]
 
@@ -80,7 +83,9 @@ class Desk:
                 seconds=min(float(seconds), MOST_SECONDS),
             )
         except PermissionError:
-            raise Refused(403, "This item is not on your screen.") from None
+            raise Refused(403, NOT_YOURS) from None
+        except Voted as error:
+            raise Refused(409, _sentence(error)) from None
         except ValueError as error:
             raise Refused(400, _sentence(error)) from None
         return {"ok": True, "next": self.next(who, {})}
@@ -98,11 +103,13 @@ class Desk:
         return dict(self.agreement(who))
 
     def _own(self, who: str, view: str) -> View:
-        """The view, which must be the one on the annotator's screen."""
-        found = self.labels.next(who)
-        if found is None or found.view != view:
-            raise Refused(403, "This item is not on your screen.")
-        return found
+        """A view of this annotator, also one that has its vote: a vote is sent again when its answer was lost."""
+        try:
+            return self.labels.look(who, view)
+        except PermissionError:
+            raise Refused(403, NOT_YOURS) from None
+        except ValueError as error:
+            raise Refused(409, _sentence(error)) from None
 
     def _edited(self, who: str, view: str, edit: Any) -> Body:
         """An edit with the answer's place in `completions` instead of the one on the screen."""
@@ -176,7 +183,7 @@ def routes(desk: Desk, workers: Executor) -> list[web.RouteDef]:
 
         async def handle(request: web.Request) -> web.Response:
             data = await request.read()
-            status, answer = await asyncio.get_running_loop().run_in_executor(workers, work, request["who"], data)
+            status, answer = await asyncio.get_running_loop().run_in_executor(workers, work, request[who_key()], data)
             return web.Response(body=answer, status=status, content_type="application/json", charset="utf-8")
 
         return web.RouteDef(method, path, handle, {})

@@ -18,6 +18,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -174,8 +175,16 @@ def foreign(request: web.Request) -> str:
     return ""
 
 
+@cache
+def who_key() -> web.RequestKey[str]:
+    """Under which a request carries the annotator's name."""
+    from aiohttp import web
+
+    return web.RequestKey("who", str)
+
+
 def guard(labels: Tokens, sessions: Sessions, hosts: Hosts, in_thread: InThread) -> Middleware:
-    """The one door. Every route lies behind it, so none can be forgotten; `request["who"]` is the annotator."""
+    """The one door. Every route lies behind it, so none can be forgotten; `request[who_key()]` is the annotator."""
     from aiohttp import web
 
     @web.middleware
@@ -194,7 +203,7 @@ def guard(labels: Tokens, sessions: Sessions, hosts: Hosts, in_thread: InThread)
                 return refusal(request, 401, NOT_IN)
             if request.method not in READING and (reason := foreign(request)):
                 return refusal(request, 403, reason)
-            request["who"] = who
+            request[who_key()] = who
             return await handler(request)
         except web.HTTPException as error:
             return refusal(request, error.status, SAID.get(error.status, f"{error.reason}."))
