@@ -35,6 +35,7 @@ class Request:
     stop: tuple[str, ...] = ()
     presence_penalty: float = 0.0  # taken off the logit of every token that the answer holds already
     schema: dict[str, Any] | None = None  # JSON Schema of the answer, which is then read into `Answer.data`
+    top_logprobs: int = 0  # of each token of the answer, so many of the likeliest with it; 0 asks for none
     turn: str = "assistant"  # whose words the answer is: a local model can also write the user's
     about: Any = field(default=None, compare=False)  # the caller's own note, handed back with the answer
 
@@ -45,6 +46,8 @@ class Request:
             del said["schema"]
         if not self.presence_penalty:  # likewise
             del said["presence_penalty"]
+        if not self.top_logprobs:  # likewise
+            del said["top_logprobs"]
         if self.turn == "assistant":  # likewise
             del said["turn"]
         return said
@@ -58,7 +61,9 @@ class Request:
 class Answer:
     """What came back. `finish` is stop, length (cut by max_tokens) or failed (then `error` says why).
 
-    `data` is the JSON value of an answer whose request has a schema, checked against it.
+    `data` is the JSON value of an answer whose request has a schema, checked against it. `logprobs` are there where the
+    request asked for them and the model gives them: for each token it wrote, {token: natural logarithm of its
+    probability}, the token itself first.
     """
 
     text: str = ""
@@ -68,6 +73,7 @@ class Answer:
     completion_tokens: int = 0
     request: Request | None = field(default=None, compare=False, repr=False)
     data: Any = field(default=None, compare=False, repr=False)
+    logprobs: list[dict[str, float]] | None = field(default=None, compare=False, repr=False)
 
     @property
     def ok(self) -> bool:
@@ -90,7 +96,8 @@ class Answer:
 
     def stored(self) -> dict[str, Any]:
         """What the response cache keeps."""
-        return {key: value for key, value in vars(self).items() if key not in ("request", "data")}
+        left_out = ("request", "data") if self.logprobs else ("request", "data", "logprobs")
+        return {key: value for key, value in vars(self).items() if key not in left_out}
 
 
 class Session(Protocol):

@@ -35,7 +35,8 @@ def delivered(answer: Answer, request: Request) -> Answer:
             data = read(answer.text, request.schema, cut=answer.finish == "length")
         except ValueError as fault:
             finish, error = "failed", f"{NOT_JSON}: {fault}"
-    return Answer(answer.text, finish, error, answer.prompt_tokens, answer.completion_tokens, request, data)
+    tokens = answer.prompt_tokens, answer.completion_tokens
+    return Answer(answer.text, finish, error, *tokens, request, data, answer.logprobs)
 
 
 def read(text: str, schema: dict[str, Any], cut: bool = False) -> Any:

@@ -124,7 +124,7 @@ class Group:
     def with_request(self, key: str) -> Answer:
         answer = self.answers[key]
         tokens = answer.prompt_tokens, answer.completion_tokens
-        return Answer(answer.text, answer.finish, answer.error, *tokens, self.wanted[key])
+        return Answer(answer.text, answer.finish, answer.error, *tokens, self.wanted[key], logprobs=answer.logprobs)
 
     def adopted(self) -> Iterator[batch_state.Batch]:
         """Batches at the server that hold rows of this group."""

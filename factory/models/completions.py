@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ BUSY = frozenset({429, 503, 529})  # the server has too much to do: says nothing
 REFUSALS = frozenset({401, 402, 403, 404})  # no request can succeed
 LONGEST_WAIT = 600.0  # seconds; a server that asks for more is asked again after this
 FORMS = ("json_schema", "json_object", "text")  # how a schema is told, best first
+MOST_LOGPROBS = 20  # to a token, by the protocol
+LEAST_LOGPROB = -100.0  # what stands for anything less; servers write -inf or -9999
 NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 
 
@@ -83,6 +85,8 @@ def body_of(request: Request, name: str, official: bool, form: str | None = None
         body["presence_penalty"] = request.presence_penalty
     if request.stop:
         body["stop"] = list(request.stop[:4])  # the protocol's limit; the answer is cut at the others here
+    if request.top_logprobs:
+        body["logprobs"], body["top_logprobs"] = True, min(request.top_logprobs, MOST_LOGPROBS)
     if form and request.schema is not None:
         if form == "json_schema":
             told = {"name": "answer", "schema": request.schema, "strict": is_strict(request.schema)}
@@ -145,11 +149,29 @@ def _completion(content: bytes, stop: Sequence[str]) -> Answer | Retry:
         used = found.get("usage") or {}
         text, refusal = message.get("content") or "", message.get("refusal")
         tokens = int(used.get("prompt_tokens") or 0), int(used.get("completion_tokens") or 0)
+        logprobs = _logprobs(choice["logprobs"]) if choice.get("logprobs") else None
     except (LookupError, TypeError, ValueError, AttributeError):
         return Retry(f"status 200 without a chat completion: {one_line(message_of(content))}")
     if refusal or finish == "content_filter":
         return Answer("", "failed", one_line(f"refused: {refusal or 'content filter'}"), *tokens)
-    return answer_of(str(text), "length" if finish == "length" else "stop", stop, *tokens)
+    answer = answer_of(str(text), "length" if finish == "length" else "stop", stop, *tokens)
+    return replace(answer, logprobs=logprobs) if logprobs and answer.ok else answer
+
+
+def _logprobs(given: Any) -> list[dict[str, float]] | None:
+    """The log-probabilities of a choice; None where they have another form: they are an extra, not the answer."""
+    try:
+        return [
+            {one["token"]: logprob(one["logprob"]) for one in (token, *(token.get("top_logprobs") or ()))}
+            for token in given["content"]
+        ]
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def logprob(value: float) -> float:
+    """As it is kept: four places, no infinity and no NaN."""
+    return round(min(0.0, max(LEAST_LOGPROB, float(value))), 4)
 
 
 class Forms:

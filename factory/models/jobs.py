@@ -42,7 +42,9 @@ class Job:
         for task in self.flying:
             task.cancel()
         tokens = answer.prompt_tokens, answer.completion_tokens
-        self.reply.answers[self.at] = Answer(answer.text, answer.finish, answer.error, *tokens, self.request)
+        self.reply.answers[self.at] = Answer(
+            answer.text, answer.finish, answer.error, *tokens, self.request, logprobs=answer.logprobs
+        )
         self.reply.missing -= 1
         return not self.reply.missing
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from factory import Answer, Model, Request
 
 from .answers import answer_of, stop_at
+from .completions import logprob
 
 if TYPE_CHECKING:
     import torch
@@ -54,6 +55,7 @@ class Row:
     limit: int  # tokens it may still take, by max_tokens and the model's context
     generator: torch.Generator
     tokens: list[int] = field(default_factory=list)
+    logprobs: list[dict[str, float]] = field(default_factory=list)
     finish: str = ""
 
 
@@ -90,7 +92,8 @@ def answer_batch(
     for place, row in rows.items():
         text = tokenizer.decode(row.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         answer = answer_of(text, row.finish, row.request.stop, len(row.prompt), len(row.tokens))
-        answers[place] = replace(answer, request=row.request)
+        logprobs = row.logprobs if row.logprobs and answer.ok else None
+        answers[place] = replace(answer, request=row.request, logprobs=logprobs)
     return [answer for answer in answers if answer is not None]
 
 
@@ -106,9 +109,11 @@ def _decode(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[
     logits, cache, mask = _read_prompts(lm, tokenizer.pad_token_id or 0, rows)
     live = list(range(len(rows)))
     while True:
+        told = _log_softmax(logits, [rows[place] for place in live])  # before a draw changes the logits
         chosen = _draw(logits, [rows[place] for place in live])
         for place, token in zip(live, chosen.tolist(), strict=True):
             _take(rows[place], token, ends, tokenizer)
+        _note_logprobs(told, [rows[place] for place in live], chosen.tolist(), tokenizer)
         keep = [at for at, place in enumerate(live) if not rows[place].finish]
         if not keep:
             return
@@ -178,6 +183,28 @@ def _draw(logits: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
         noise = torch.empty_like(p).exponential_(generator=row.generator)
         chosen[place] = (p / noise).argmax()
     return chosen
+
+
+def _log_softmax(logits: torch.Tensor, rows: Sequence[Row]) -> dict[int, torch.Tensor]:
+    """place -> log-probabilities of the next token [vocabulary] at temperature 1, for the rows that ask for them."""
+    asking = [place for place, row in enumerate(rows) if row.request.top_logprobs]
+    return {place: logits[place].float().log_softmax(-1) for place in asking}
+
+
+def _note_logprobs(
+    told: dict[int, torch.Tensor], rows: Sequence[Row], chosen: Sequence[int], tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """Note the token that each row took, and the likeliest; not the one that ended it, which is no part of the text."""
+    for place, logs in told.items():
+        row = rows[place]
+        if len(row.tokens) == len(row.logprobs):
+            continue
+        values, ids = logs.topk(min(row.request.top_logprobs, logs.numel()))
+        pairs = [(chosen[place], float(logs[chosen[place]])), *zip(ids.tolist(), values.tolist(), strict=True)]
+        found: dict[str, float] = {}
+        for token, value in pairs:  # pieces of characters may look alike: the likelier one stays
+            found.setdefault(tokenizer.decode([token]), logprob(value))
+        row.logprobs.append(found)
 
 
 def _nucleus(p: torch.Tensor, top_p: float) -> torch.Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 
 from factory import Answer, CausalLM, InputError, ModelError, Request, digest, hash_file, project_path, text_of
 
-ANSWER = ("text", "finish", "error", "prompt_tokens", "completion_tokens")
+ANSWER = ("text", "finish", "error", "prompt_tokens", "completion_tokens", "logprobs")
 REQUEST = tuple(field.name for field in fields(Request) if field.name != "about")
 SHOWN = 100  # characters of a question in an error
 

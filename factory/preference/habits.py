@@ -39,6 +39,11 @@ class Habits:
     flipped: list[Any] = field(default_factory=list)  # records
     unreadable: list[str] = field(default_factory=list)  # what was said
 
+    def heard_nothing(self, said: str) -> None:
+        """Keep an example of what could not be read."""
+        if len(self.unreadable) < EXAMPLES:
+            self.unreadable.append(said)
+
     def compared(self, record: Any, comparisons: Sequence[Comparison], lengths: Sequence[int]) -> None:
         """The verdicts on one record's pairs."""
         place = length = 0
@@ -166,7 +171,7 @@ def report(habits: Sequence[Habits], notes: Sequence[str] = ()) -> str:
     said = [f"- **{one.judge}** {says}." for one in habits for says, _ in one.alarms()]
     said += [f"- {note}" for note in notes]
     parts += ["\n".join(said)] if said else []
-    examples = [f"- {one.judge}: {_quoted(text)}" for one in habits for text in one.unreadable[:EXAMPLES]]
+    examples = [f"- {one.judge}: {_quoted(text)}" for one in habits for text in one.unreadable]
     parts += ["\n".join(["Not readable, for example:", "", *examples])] if examples else []
     return "\n\n".join(parts)
 

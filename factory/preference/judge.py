@@ -7,35 +7,26 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 import factory
-from factory import Answer, Budget, Candidates, CausalLM, Context, Drop, InputError, Message, Request, text_of
-from factory.models.grades import grade_in
-from factory.models.verdicts import preferred
+from factory import Answer, Budget, Candidates, CausalLM, Context, Drop, InputError, Request, text_of
 
-from .comparisons import Comparison, Grade, Verdict, win_shares
+from .comparisons import Comparison, Grade
 from .habits import Habits, report
+from .hearing import Ask, comparisons_in, grades_in, softened
 from .questions import grade_question, language_of, pair_question
 from .rubrics import OVERALL, Rubric, rubrics_for
+from .scoring import mean_grades, shares_won
 
 VERDICT_TOKENS, REASON_TOKENS = 16, 512
 ANSWERS = 4  # of a prompt, for the plan: how many there are is known when they are there
+LOGPROBS = 10  # verdicts and grades are few
 TOGETHER = 128  # requests that one judge may be ahead of the next while they share a budget
 OVER_BUDGET, FAILED, UNREADABLE = "budget used up", "request failed", "unreadable verdicts"
-TURNED = {"first": "second", "second": "first"}
 SHOWN = 200  # characters of an answer that could not be read
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One question to a judge: about two answers, in the order in which they are shown, or about one."""
-
-    rubric: Rubric
-    places: tuple[int, ...]
-    messages: list[Message]
 
 
 @dataclass
@@ -88,6 +79,7 @@ def judge(
     pairs: Literal["all", "chain"] = "all",
     reference: bool = True,
     reason: bool = False,
+    soft: bool = False,
     language: Literal["auto", "en", "zh"] = "auto",
     temperature: Annotated[float, Field(ge=0)] = 0.0,
     max_tokens: Annotated[int, Field(ge=1)] | None = None,
@@ -99,8 +91,7 @@ def judge(
     flipped, and a flip is a tie, counted apart. What was said is in meta.comparisons (meta.grades of graded answers);
     `scores` are the share of its comparisons that each answer won, ties as half, or the mean of its grades between 0
     and 1 over judges and aspects. A verdict that cannot be read is no tie and no guess: it does not count, and a record
-    of which too few could be read to score each answer is dropped. The report says of each judge how often it chose
-    what was shown first and what was longer, and names what makes its verdicts useless.
+    of which too few could be read to score each answer is dropped. The report names what makes a judge useless.
 
     model       the judge, or several; one that wrote the answers itself is told of, since models favour their own
     mode        pairwise: which of two is better; graded: each answer alone, on the rubric's scale
@@ -109,6 +100,8 @@ def judge(
     pairs       all of them, or a chain: each answer with the next
     reference   show the judge meta.reference, where a record has it
     reason      have the judge argue before its verdict: better from a good model, no use to a small one
+    soft        ask for log-probabilities, and count a verdict as much as the judge is sure of it, a grade as the
+                one that is expected by them; where a model gives none, as it was said. Some servers refuse to be asked
     language    of the question: auto asks in Chinese about Chinese prompts, else in English
     max_tokens  of a verdict; 16 unless set, 512 with a reason
     budget      what may be spent by all judges together; records beyond it are dropped
@@ -120,7 +113,11 @@ def judge(
     found = rubrics_for(aspects, rubrics)
     run = Run(ctx, mode, found, pairs, language, reference, reason, {name: Habits(name) for name in names})
     limit = max_tokens or (REASON_TOKENS if reason else VERDICT_TOKENS)
-    sampling: dict[str, Any] = {"temperature": temperature, "max_tokens": limit}
+    sampling: dict[str, Any] = {
+        "temperature": temperature,
+        "max_tokens": limit,
+        "top_logprobs": LOGPROBS if soft else 0,
+    }
     cases = asked(run, records)
     # Each judge draws as far ahead as it likes, except where the first would use up the budget alone.
     ahead = TOGETHER if budget is not None and len(judges) > 1 else None
@@ -199,17 +196,17 @@ def scored(run: Run, case: Case) -> Any:
     for name, answers in case.answers.items():
         habits = run.habits[name]
         if run.mode == "pairwise":
-            said = compared(name, case.asks, answers, run.reason, habits)
+            said = comparisons_in(name, case.asks, answers, run.reason, habits)
             habits.compared(record, said, lengths)
             comparisons += said
         else:
-            marks = graded(name, case.asks, answers, run.reason, habits)
+            marks = grades_in(name, case.asks, answers, run.reason, habits)
             habits.graded(record, marks, lengths)
-            grades += marks
+            grades += softened(marks, case.asks, answers, run.reason)
         run.own[name] = run.own.get(name, 0) + (name in (meta.get("models") or ()))
     run.judged += 1
     if comparisons:
-        scores = win_shares(comparisons, len(lengths))
+        scores = shares_won(comparisons, len(lengths))
         meta["comparisons"] = [*meta.get("comparisons", ()), *comparisons]
     else:
         scores = mean_grades(grades, run.rubrics, len(lengths))
@@ -220,78 +217,6 @@ def scored(run: Run, case: Case) -> Any:
             raise Drop(FAILED, error=failed[0])
         raise Drop(UNREADABLE, said=next(iter(case.answers.values()))[0].text[:SHOWN])
     return {**record, "scores": scores, "meta": meta}
-
-
-def compared(
-    name: str, asks: Sequence[Ask], answers: Sequence[Answer], reason: bool, habits: Habits
-) -> list[Comparison]:
-    """One judge's verdicts on pairs: each from two answers, the second to the pair turned round."""
-    found = []
-    for ask, answer, again in zip(asks[::2], answers[::2], answers[1::2], strict=True):
-        orders = [said(one, reason, habits) for one in (answer, again)]
-        first, second = ask.places
-        comparison = Comparison(
-            by=name,
-            person=False,
-            aspect=ask.rubric.key,
-            first=first,
-            second=second,
-            verdict=together(*orders),
-            orders=orders,
-        )
-        if reason and answer.text.strip():
-            comparison["reason"] = answer.text.strip()
-        found.append(comparison)
-    return found
-
-
-def said(answer: Answer, reason: bool, habits: Habits) -> str:
-    """One verdict, on the answers as they were shown. An argument that was cut has come to none."""
-    verdict = None if reason and answer.finish == "length" else preferred(answer.text)
-    if verdict is None:
-        habits.unreadable.append((answer.text or answer.error)[:SHOWN])
-    return verdict or "unreadable"
-
-
-def together(shown: str, turned: str) -> Verdict:
-    """The verdict of both orders: an answer is better if it is so in both (Zheng et al. 2023, section 3.4)."""
-    turned = TURNED.get(turned, turned)
-    if "unreadable" in (shown, turned):
-        return "unreadable"
-    if shown == turned:
-        return cast(Verdict, shown)
-    return "flip" if shown in TURNED and turned in TURNED else "tie"
-
-
-def graded(name: str, asks: Sequence[Ask], answers: Sequence[Answer], reason: bool, habits: Habits) -> list[Grade]:
-    """One judge's grades."""
-    found = []
-    for ask, answer in zip(asks, answers, strict=True):
-        cut = reason and answer.finish == "length"
-        grade = None if cut else grade_in(answer.text, ask.rubric.lowest, ask.rubric.highest)
-        if grade is None:
-            habits.unreadable.append((answer.text or answer.error)[:SHOWN])
-        mark = Grade(by=name, person=False, aspect=ask.rubric.key, answer=ask.places[0], grade=grade)
-        if reason and answer.text.strip():
-            mark["reason"] = answer.text.strip()
-        found.append(mark)
-    return found
-
-
-def mean_grades(grades: Sequence[Grade], rubrics: Sequence[Rubric], answers: int) -> list[float] | None:
-    """The mean of each answer's grades, as shares of their scales; None where there is nothing to compare them by.
-
-    A judge's grades by one aspect count when it gave every answer one: else the answers would be measured by
-    different things.
-    """
-    columns: dict[tuple[str, str], dict[int, float]] = {}
-    known = {rubric.key: rubric for rubric in rubrics}
-    for one in grades:
-        if one["grade"] is not None:
-            share = known[one["aspect"]].share(one["grade"])
-            columns.setdefault((one["by"], one["aspect"]), {})[one["answer"]] = share
-    whole = [column for column in columns.values() if len(column) == answers]
-    return [sum(column[at] for column in whole) / len(whole) for at in range(answers)] if whole else None
 
 
 def tell(run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import re
@@ -22,7 +23,8 @@ from factory import Answer, Budget, CausalLM, Context, InputError, Model, Reques
 from factory.engine.asking import Asking
 from factory.engine.responses import Responses
 from factory.models import open_model
-from factory.preference.judge import judge, most_requests, together
+from factory.preference.hearing import together
+from factory.preference.judge import judge, most_requests
 from factory.preference.pair import pair
 
 FRAME = re.compile(r"<answer(|-\d+)>\n(.*?)\n</answer\1>", re.S)
@@ -101,8 +103,9 @@ class Voice(CausalLM):
 
     def answer(self, request: Request) -> Answer:
         self.of.bodies.append({"messages": request.messages})
-        text = self.of.says(request.messages[0]["content"])
-        return Answer(text, "length" if text.endswith("…") else "stop", "", 9, 2)
+        said = self.of.says(request.messages[0]["content"])
+        text, logprobs = said if isinstance(said, tuple) else (said, None)
+        return Answer(text, "length" if text.endswith("…") else "stop", "", 9, 2, logprobs=logprobs)
 
     def close(self) -> None: ...
 
@@ -439,6 +442,35 @@ def test_a_judge_of_its_own_answers_is_told_of(serve: Any, room: Any) -> None:
     mine = serve(honest).uri()
     judged(room, mine, [*candidates(2, 2, models=["toy:judge", "other"]), *candidates(1, 2, models=["x", "y"])])
     assert room[1].alarms == ["toy:judge wrote answers of 2 of the 3 records it judges; models favour what they wrote"]
+
+
+def test_a_verdict_counts_as_much_as_the_judge_is_sure_of_it(serve: Any, room: Any) -> None:
+    def says(question: str) -> Any:
+        first, second = answers_in(question)
+        sure = {"A": 0.8, "B": 0.15} if first > second else {"A": 0.3, "B": 0.6}
+        logs = {token: math.log(p) for token, p in sorted(sure.items(), key=lambda one: -one[1])}
+        return next(iter(logs)), [logs]
+
+    (record,) = judged(room, serve(says).uri(), candidates(1, 2), soft=True)
+    (said,) = record["meta"]["comparisons"]
+    strength = 0.8 / 0.95 - 0.3 / 0.9
+    assert said["strength"] == pytest.approx(strength, abs=1e-4)
+    assert sorted(record["scores"]) == pytest.approx([(1 - strength) / 2, (1 + strength) / 2], abs=1e-4)
+
+
+def test_a_sure_judge_that_goes_by_the_place_still_yields_ties(serve: Any, room: Any) -> None:
+    server = serve(lambda q: ("A", [{"A": math.log(0.6 + hash(q) % 30 / 100), "B": math.log(0.1)}]))
+    (record,) = judged(room, server.uri(), candidates(1), soft=True)
+    assert record["scores"] == [0.5] * 4
+    assert all("strength" not in one for one in record["meta"]["comparisons"])
+
+
+def test_a_grade_is_the_expected_one(serve: Any, room: Any) -> None:
+    logs = {"4": math.log(0.5), "5": math.log(0.3), "x": math.log(0.2)}
+    (record,) = judged(room, serve(lambda q: ("4", [logs])).uri(), candidates(1), mode="graded", soft=True)
+    assert record["meta"]["grades"][0]["grade"] == pytest.approx((4 * 0.5 + 5 * 0.3) / 0.8)
+    assert record["scores"] == pytest.approx([(4.375 - 1) / 4] * 4)
+    assert "| 4 |" in room[1].sections["Judges"], "the report counts grades as they were said"
 
 
 @pytest.mark.builds
