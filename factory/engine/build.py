@@ -134,9 +134,12 @@ def run(plan: Plan, executor: str = "serial") -> Result:
                     open_stages.add(stage.fingerprint)
                     continue
                 try:
-                    if says := _source_awaits(stage):
+                    says = _source_awaits(stage)
+                    if says and stage.calls:
                         raise Pending(says)
                     runner.bring_up_to_date(stage)
+                    if says:  # an empty dataset, which an option may name; what is made from it waits
+                        result.pending[stage.target] = says
                 except Pending as awaited:
                     open_stages.add(stage.fingerprint)
                     result.pending[stage.target] = str(awaited)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import combinations
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -34,8 +33,7 @@ def rank(
     edits  an answer that somebody improved becomes one more, which beats what it was made from
     """
     said = {record["meta"]["item"]: record for record in votes}
-    asked_at_once = next((not record["meta"]["asked"] for record in said.values()), False)
-    _wait(dataset, said, asked_at_once, least)
+    _wait(dataset, said, least)
     done: Counter[str] = Counter()
     unused = set(said)
     for record in dataset:
@@ -62,24 +60,22 @@ def rank(
         ctx.report("Votes", _table(done, len(unused)))
 
 
-def _wait(dataset: Iterable[Any], said: Mapping[str, Any], asked_at_once: bool, least: int) -> None:
-    """Raises Pending when votes are missing."""
+def _wait(dataset: Iterable[Any], said: Mapping[str, Any], least: int) -> None:
+    """Raises Pending when votes are missing. An item without any wants as many as others of its size."""
+    asks = next((record["meta"]["asks"] for record in said.values()), "all")
     wanted = missing = 0
     for record in dataset:
         answers = len(record["completions"])
         if answers < 2:
             continue
-        found = said.get(item_key(record["prompt"], record["completions"]))
-        asked = found["meta"]["asked"] if found else []
-        if not asked and not asked_at_once:
-            asked = list(combinations(range(answers), 2))
-        cast = Counter(
-            (one["first"], one["second"]) for one in (found["meta"]["comparisons"] if found else ()) if _counts(one)
-        )
-        # a ranking says something of every pair
-        votes = [cast[first, second] for first, second in asked or [(0, 1)]]
+        votes = [0] * {"all": answers * (answers - 1) // 2, "best": answers - 1, "rank": 1}[asks]
+        if found := said.get(item_key(record["prompt"], record["completions"])):
+            counted = (one for one in found["meta"]["comparisons"] if _counts(one))
+            cast = Counter((one["first"], one["second"]) for one in counted)
+            # a ranking says something of every pair
+            votes = [cast[first, second] for first, second in found["meta"]["asked"] or [(0, 1)]]
         wanted += least * len(votes)
-        missing += sum(max(0, least - cast) for cast in votes)
+        missing += sum(max(0, least - count) for count in votes)
     if missing:
         target = next(iter(getattr(dataset, "parts", ())), "TARGET")
         raise Pending(f"{missing:,} of {wanted:,} votes missing: run `factory label RECIPE {target}`")

@@ -34,9 +34,9 @@ class LabelSet(Source):
 
     kind = Candidates
 
-    def __init__(self, uri: str, folder: Path) -> None:
-        super().__init__(uri)
-        self.folder = folder
+    @property
+    def folder(self) -> Path:
+        return project_path(Path("labels") / self.uri.partition(":")[2])
 
     @property
     def awaited(self) -> str:
@@ -92,7 +92,7 @@ def open_label(uri: str) -> LabelSet | None:
         return None
     if not NAME.fullmatch(name):
         raise InputError(f"'{uri}': a label set is named by letters, digits, - and _, as in label:answers")
-    return LabelSet(uri, project_path(Path("labels") / name))
+    return LabelSet(uri)
 
 
 def _key(rows: list[Row]) -> str:
@@ -102,9 +102,10 @@ def _key(rows: list[Row]) -> str:
 def _fields(item: Item, votes: list[dict[str, Any]], settings: Settings) -> dict[str, Any]:
     """An item with its votes as the columns and meta of a Candidates record.
 
-    meta.asked are the pairs that are asked about, [] where all answers are ranked at once; meta.edited says who wrote
-    each of the last completions, those that are no answers of the item.
+    meta.asked are the pairs that are asked about; meta.asks says of which kind they are: all, best, or rank where all
+    answers are ranked at once; meta.edited says who wrote each of the last completions, no answers of the item.
     """
+    asks = "rank" if settings.mode == "rank" else settings.pairs
     pairs = list(combinations(range(len(item.completions)), 2)) if settings.pairs == "all" else best_pairs(item)
     comparisons = [one for vote in votes for one in comparisons_of(vote)]
     completions = [list(answer) for answer in item.completions]
@@ -121,7 +122,8 @@ def _fields(item: Item, votes: list[dict[str, Any]], settings: Settings) -> dict
         "item": item.key,
         "models": [*item.models, *authors] if item.models else [],
         "comparisons": [*sorted(comparisons, key=_order), *better],
-        "asked": [list(pair) for pair in pairs] if settings.mode == "pair" else [],
+        "asks": asks,
+        "asked": [list(pair) for pair in pairs] if asks != "rank" else [],
         "edited": authors,
     }
     if item.gold is not None:
