@@ -24,6 +24,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "fineweb2": {"language": "cmn_Hani"},
     "filter_urls": {"domains": str(Path(__file__).with_name("addresses.txt"))},
     "mix": {"weights": {"given": 1}},
+    "rank": {"least": 0},
     "split": {"keep": "train"},
     "subsample": {"n": 12},
     "take": {"n": 12},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -32,7 +33,7 @@ def rank(
     least  votes that each pair, or ranking, must have; 0 takes what is there
     edits  an answer that somebody improved becomes one more, which beats what it was made from
     """
-    said = {record["meta"]["item"]: record for record in votes}
+    said = {record["meta"].get("item") or _key(record): record for record in votes}
     _wait(dataset, said, least)
     done: Counter[str] = Counter()
     unused = set(said)
@@ -41,7 +42,7 @@ def rank(
         if answers < 2:
             ctx.drop(record, "fewer than two answers")
             continue
-        key = item_key(record["prompt"], record["completions"])
+        key = _key(record)
         unused.discard(key)
         if (found := said.get(key)) is None:
             ctx.drop(record, "nobody has voted")
@@ -60,20 +61,25 @@ def rank(
         ctx.report("Votes", _table(done, len(unused)))
 
 
+def _key(record: Any) -> str:
+    return item_key(record["prompt"], record["completions"])
+
+
 def _wait(dataset: Iterable[Any], said: Mapping[str, Any], least: int) -> None:
     """Raises Pending when votes are missing. An item without any wants as many as others of its size."""
-    asks = next((record["meta"]["asks"] for record in said.values()), "all")
+    asks = next((record["meta"].get("asks") for record in said.values()), None)
     wanted = missing = 0
     for record in dataset:
         answers = len(record["completions"])
         if answers < 2:
             continue
-        votes = [0] * {"all": answers * (answers - 1) // 2, "best": answers - 1, "rank": 1}[asks]
-        if found := said.get(item_key(record["prompt"], record["completions"])):
-            counted = (one for one in found["meta"]["comparisons"] if _counts(one))
+        pairs = list(combinations(range(answers), 2))
+        votes = [0] * {"best": answers - 1, "rank": 1}.get(asks or "all", len(pairs))
+        if found := said.get(_key(record)):
+            counted = (one for one in found["meta"].get("comparisons") or () if _counts(one))
             cast = Counter((one["first"], one["second"]) for one in counted)
             # a ranking says something of every pair
-            votes = [cast[first, second] for first, second in found["meta"]["asked"] or [(0, 1)]]
+            votes = [cast[first, second] for first, second in found["meta"].get("asked", pairs) or [(0, 1)]]
         wanted += least * len(votes)
         missing += sum(max(0, least - count) for count in votes)
     if missing:
@@ -93,11 +99,12 @@ def _ranked(record: Any, found: Mapping[str, Any], edits: bool) -> Any:
     """The record with what people said of it beside what judges did; edited answers last."""
     answers, meta = len(record["completions"]), dict(record.get("meta") or {})
     more = found["completions"][answers:] if edits else []
-    comparisons = [one for one in found["meta"]["comparisons"] if edits or not _by_edit(one)]
+    comparisons = [one for one in found["meta"].get("comparisons") or () if edits or not _by_edit(one)]
     if more:
-        beside = {"models": found["meta"]["edited"], "temperatures": [None] * len(more)}
+        authors = found["meta"].get("edited") or []
+        beside = {"models": authors, "temperatures": [None] * len(more)}
         meta |= {name: [*meta[name], *added] for name, added in beside.items() if meta.get(name)}
-        meta["edited"] = found["meta"]["edited"]
+        meta["edited"] = authors
     judged = [one for one in meta.get("comparisons") or () if not one.get("person")]
     meta["comparisons"] = [*judged, *comparisons]
     return {**record, "completions": [*record["completions"], *more], "meta": meta}
