@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ import pytest
 
 from factory import InputError, assistant, user
 from factory.preference.comparisons import win_shares
+from factory.preference.labelling.database import connect_read_only
 from factory.preference.labelling.items import Item, best_pairs, item_of, worth_of
+from factory.preference.labelling.reading import votes_in
 from factory.preference.labelling.store import Labels, View, items_of
 
 Make = Callable[..., Labels]
@@ -293,10 +296,37 @@ from pathlib import Path
 from factory.preference.labelling.store import Labels
 labels = Labels.open(Path(sys.argv[1]))
 while True:
-    view = labels.next("ann")
-    labels.vote("ann", view.view, "2")
+    view = labels.next(sys.argv[2])
+    labels.vote(sys.argv[2], view.view, "2")
     print(view.view, flush=True)
 """
+
+
+def voter(folder: Path, who: str) -> subprocess.Popen[str]:
+    """A process that votes without end and says so."""
+    return subprocess.Popen([sys.executable, "-c", VOTER, str(folder), who], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.builds
+def test_processes_vote_side_by_side_while_others_read(label_set: Make) -> None:
+    labels = label_set(2000)
+    folder = labels.folder
+    processes = [voter(folder, who) for who in ("ann", "ben")]
+    read, answered = [], 0
+    for _ in range(100):
+        for process in processes:
+            assert process.stdout is not None
+            answered += bool(process.stdout.readline())
+        with closing(connect_read_only(folder)) as db:
+            read.append(len(list(votes_in(db))))
+    for process in processes:
+        process.kill()
+        process.communicate()
+    assert answered == 200
+    assert read == sorted(read)
+    assert all(count >= 2 * turn for turn, count in enumerate(read, start=1))
+    votes = labels.votes()
+    assert len({vote["item"] for vote in votes}) == len(votes) == labels.progress("ann")["done"]
 
 
 @pytest.mark.builds
@@ -305,7 +335,7 @@ def test_no_vote_that_was_answered_is_lost_by_a_kill(label_set: Make) -> None:
     labels.close()
     answered: list[str] = []
     for kill in range(1, 4):
-        process = subprocess.Popen([sys.executable, "-c", VOTER, str(labels.folder)], stdout=subprocess.PIPE, text=True)
+        process = voter(labels.folder, "ann")
         assert process.stdout is not None
         answered += [process.stdout.readline().strip() for _ in range(20 * kill)]
         process.send_signal(signal.SIGKILL)

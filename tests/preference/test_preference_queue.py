@@ -247,4 +247,4 @@ class AnySchedule(RuleBasedStateMachine):
 
 
 TestAnySchedule = AnySchedule.TestCase
-TestAnySchedule.settings = tried(deadline=None, max_examples=15, stateful_step_count=40)
+TestAnySchedule.settings = tried(deadline=None, max_examples=12, stateful_step_count=40)
