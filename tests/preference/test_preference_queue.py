@@ -69,6 +69,23 @@ def test_a_screen_that_lapsed_shows_something_else_once_others_were_faster(label
     assert labels.next("ann") is None
 
 
+def test_an_item_that_is_made_no_more_leaves_the_screen_unless_its_vote_was_taken_back(label_set: Make) -> None:
+    labels = label_set(3)
+    first = labels.next("ann")
+    assert first is not None
+    labels.vote("ann", first.view, "1")
+    second = labels.next("ann")
+    assert second is not None
+    labels.fill([item for item in labels.items() if item.key not in (first.item.key, second.item.key)])
+    third = labels.next("ann")
+    assert third is not None
+    assert third.item.key not in (first.item.key, second.item.key)
+    back = labels.undo("ann")
+    assert back is not None
+    assert back.view == first.view
+    assert labels.next("ann") == back
+
+
 def test_the_item_where_a_vote_is_worth_most_is_first_then_those_begun(label_set: Make, tmp_path: Path) -> None:
     labels = label_set(0, overlap=2)
     scores = [[0.0, 4.0, 4.0], [1.0, 1.0, 1.0], [0.0, 2.0, 4.0]]

@@ -25,6 +25,13 @@ from .votes import SAID, checked, comparisons_of, said_before
 __all__ = ["Item", "Labels", "Settings", "View", "Voted", "items_of"]
 
 
+# What an annotator has on the screen, then what an undo put aside, the latest first. An item that is asked no more
+# stays when its vote was taken back.
+HELD = """SELECT views.*, live OR EXISTS (SELECT 1 FROM votes WHERE votes.view = views.number) AS stays
+          FROM views JOIN units ON units.number = views.unit
+          WHERE who = ? AND state IN ('open', 'aside') ORDER BY state DESC, turn DESC"""
+
+
 class Voted(ValueError):
     """There is no such view to vote on any more: it has another vote, or never was."""
 
@@ -118,9 +125,8 @@ class Labels:
             voted = _voted(db, who)
             now, settings = self.clock(), settings_in(db)
             since = now - 60 * settings.lapse
-            held = "SELECT * FROM views WHERE who = ? AND state IN ('open', 'aside') ORDER BY state DESC, turn DESC"
-            for row in db.execute(held, (who,)).fetchall():
-                if row["touched"] > since or queue.free(db, settings, who, row["unit"], since):
+            for row in db.execute(HELD, (who,)).fetchall():
+                if (row["touched"] > since and row["stays"]) or queue.free(db, settings, who, row["unit"], since):
                     return self._show(db, row["number"], now)
                 db.execute("UPDATE views SET state = 'lapsed' WHERE number = ?", (row["number"],))
             if (drawn := queue.draw(db, settings, who, voted, since)) is None:
