@@ -16,6 +16,7 @@ from factory.engine.project import enter_project, project_root
 from factory.preference.labelling.source import LabelSet, open_label
 from factory.preference.labelling.store import Labels, items_of
 
+pytestmark = pytest.mark.builds
 RECIPE = """
 name: people
 targets:
