@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
-    from . import agreement, judge, pair, reward_score, sample, unpaired
+    from . import agreement, calibrate, judge, pair, reward_score, sample, unpaired
     from .labelling import rank
 
     return [
         agreement.agreement,
+        calibrate.calibrate,
         judge.judge,
         pair.pair,
         rank.rank,

@@ -38,8 +38,8 @@ REFERENCES: dict[str, dict[str, Any]] = {
 }
 # Steps that are not run without a model, which the kit says itself.
 NEED_A_MODEL = {
-    "answers", "backtranslate", "classifier", "evolve", "from_documents", "grid", "judge", "magpie", "multi_turn",
-    "novel_by_meaning", "perplexity", "reward_score", "sample", "score_answers", "self_instruct", "sft",
+    "answers", "backtranslate", "calibrate", "classifier", "evolve", "from_documents", "grid", "judge", "magpie",
+    "multi_turn", "novel_by_meaning", "perplexity", "reward_score", "sample", "score_answers", "self_instruct", "sft",
 }  # fmt: skip
 LEAVE_OUT = {
     "filter_perplexity": "without `model` it reads every record with the bundled one, megabytes included",
