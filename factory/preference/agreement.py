@@ -177,11 +177,23 @@ def _pair(one: Rater, other: Rater, said: Said, measured: Measure) -> Pair:
 
 
 def _against(said: Said, judge: Rater, measured: Measure) -> Pair:
+    """On what both compared by the same aspect; people's verdict on the whole also against all of a judge's aspects."""
+    import numpy as np
+
+    aspects: dict[tuple[int, int, int], list[float]] = {}
+    for (number, _, first, second), by_rater in said.firsts.items():
+        if judge in by_rater:
+            aspects.setdefault((number, first, second), []).append(side(by_rater[judge]))
     rows, numbers = [], []
-    for unit, by_rater in said.firsts.items():
-        if judge in by_rater and (most := majority(by_rater)) is not None:
+    for (number, aspect, first, second), by_rater in said.firsts.items():
+        if (most := majority(by_rater)) is None:
+            continue
+        if judge in by_rater:
             rows.append([side(by_rater[judge]), most])
-            numbers.append(unit[0])
+            numbers.append(number)
+        elif not aspect and (sides := aspects.get((number, first, second))):
+            rows.append([float(np.sign(sum(sides))), most])
+            numbers.append(number)
     return _pair_of(judge[1], PEOPLE, rows, numbers, measured)
 
 

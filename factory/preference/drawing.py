@@ -1,7 +1,7 @@
 """Dots with intervals as SVG, for the report and for a page with a strict content policy alike.
 
-No style elements or attributes: classes are those of the report's pictures, and presentation attributes with
-currentColor stand in where a page has no rules for them.
+No style elements or attributes: all is drawn in currentColor by presentation attributes, and dots and intervals have
+the classes of the report's curves, so that a page may give them a colour.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ def _panel(panel: Panel, left: float, top: float) -> list[str]:
     art = [text(0, top + 14, panel.title, "title", font_weight="600")]
     for tick in ticks:
         x = at(tick)
-        art.append(line(x, first - 4, x, floor, "grid", 0.18))
-        art.append(text(x, floor + 15, _tick(tick, ticks, panel.percent), "tick", text_anchor="middle", opacity=0.75))
+        art.append(line(x, first - 4, x, floor, "guide", 0.15))
+        art.append(text(x, floor + 15, _tick(tick, ticks, panel.percent), "scale", text_anchor="middle", opacity=0.65))
     if panel.mark is not None and low <= panel.mark <= high:
         x = at(panel.mark)
-        art.append(line(x, first - 4, x, floor, "axis", 0.6, stroke_dasharray="3 3"))
+        art.append(line(x, first - 4, x, floor, "mark", 0.6, stroke_dasharray="3 3"))
     for number, (name, one) in enumerate(panel.rows):
         y = first + ROW * (number + 0.5)
         art.append(text(0, y + 4, shorten(name, NAMES), "name"))
@@ -79,7 +79,7 @@ def _panel(panel: Panel, left: float, top: float) -> list[str]:
 
 def _dot(name: str, one: Estimate, at: Any, y: float, percent: bool) -> list[str]:
     if one.value is None:
-        return [text(at(-math.inf), y + 4, one.why, "note", opacity=0.75)]
+        return [text(at(-math.inf), y + 4, one.why, "why", opacity=0.65)]
     said = tag("title", escape(f"{name}: {spelled(one, percent)}"))
     art = []
     if one.low is not None and one.high is not None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Rater = tuple[bool, str]  # whether a person, and the name: a judge may be called as a person is
 Unit = tuple[int, str, int, int]  # number of the item, aspect, places of the two answers (or of one, twice: a grade)
+EDITED = "edited"  # the reason of a comparison that an edit made
 SIDES = {"first": 1.0, "second": -1.0}
 
 
@@ -53,11 +54,16 @@ class Said:
 
 
 def collect(items: Iterable[Compared]) -> Said:
-    """Everything said of the items. Votes on repeated and gold items measure the annotator, so they are no `firsts`."""
+    """Everything said of the items. Votes on repeated and gold items measure the annotator, so they are no `firsts`.
+
+    That an edited answer is better than what it was made from is left out: nobody was shown the two to choose.
+    """
     said = Said()
     for number, item in enumerate(items):
         said.items.append(item)
         for one in item.comparisons:
+            if one.get("reason") == EDITED and "left" not in one:
+                continue
             rater = (bool(one.get("person")), str(one["by"]))
             said.by_rater.setdefault(rater, []).append((number, one))
             if not one.get("check") and one["verdict"] not in NOTHING:

@@ -100,6 +100,23 @@ def test_the_majority_of_people_is_what_a_judge_is_held_against() -> None:
     assert (against.units, against.raw.value) == (2, 1.0)
 
 
+def test_a_judge_of_aspects_is_held_against_the_whole_by_all_of_them() -> None:
+    by_aspect = [
+        vote("j", v, person=False, aspect=a) for a, v in (("true", "first"), ("kind", "tie"), ("brief", "first"))
+    ]
+    (against,) = agreement_of([item(vote("a", "first"), *by_aspect)], draws=100).against
+    assert (against.units, against.raw.value) == (1, 1.0)
+    whole = vote("j", "second", person=False)
+    (against,) = agreement_of([item(vote("a", "first"), whole, *by_aspect)], draws=100).against
+    assert (against.units, against.raw.value) == (1, 0.0)
+
+
+def test_an_edit_is_no_vote() -> None:
+    edit = vote("a", "second", reason="edited", strength=1.0)
+    found = agreement_of([item(vote("a", "first", left=0), edit)], draws=100)
+    assert (found.comparisons, found.raters[0].longer.of) == (1, 1)
+
+
 def test_checks_measure_their_annotator_and_nobody_else() -> None:
     repeated = [item(vote("ann", "first"), vote("ann", again, check="repeat")) for again in ("first", "second", "skip")]
     right = item(vote("ann", "first", check="gold"), gold="first")
