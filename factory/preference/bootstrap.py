@@ -91,7 +91,7 @@ def share(count: int, of: int) -> Estimate:
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     middle = (count + z * z / 2) / (of + z * z)
     spread = z / (of + z * z) * math.sqrt(count * (of - count) / of + z * z / 4)
-    return Estimate(count / of, max(0.0, middle - spread), min(1.0, middle + spread), of)
+    return Estimate(count / of, middle - spread if count else 0.0, middle + spread if count < of else 1.0, of)
 
 
 def mcnemar(one: int, other: int) -> float:

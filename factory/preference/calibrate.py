@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 import factory
-from factory import Budget, CausalLM, Context, Dataset, InputError, Metric, Prompt, derive, text_of
+from factory import Budget, CausalLM, Context, Dataset, InputError, Metric, Prompt, derive, digest, text_of
 
 from .agreement import compared as as_item
 from .bootstrap import DRAWS, Estimate
-from .calibration import Calibration, Judged, calibration, some_pairs, warnings
+from .calibration import Calibration, Judged, calibration, split, warnings
 from .drawing import Panel, draw, figure, spelled
 from .habits import Habits
 from .judge import FAILED, OVER_BUDGET, REASON_TOKENS, VERDICT_TOKENS, Case, Run, answered, asked, compared
@@ -50,7 +50,7 @@ def calibrate(
     accuracy (a tie or flip is half right), kappa (Cohen's, of better, worse and neither), clear (right of the verdicts
     that name an answer), flipped, tied, unreadable, longer (verdicts for the longer answer), and longest, the accuracy
     of choosing the longer answer on the same pairs. There is a warning when the judge is not better than that (an
-    exact McNemar test of the pairs on which they differ, p < .05), or when it is of the family that wrote the answers.
+    exact McNemar test of the prompts on which they differ, p < .05), or when it is of the family that wrote answers.
 
     model       the judge
     aspect      what it judges by, as in `judge`; of Candidates what people have compared by that aspect are the labels
@@ -125,7 +125,7 @@ def _voted(record: Any, aspect: str) -> Iterator[Any]:
 
 def _pair(record: Any, answers: list[Any], models: list[str], label: float) -> Any:
     meta = {name: value for name, value in (record.get("meta") or {}).items() if name == "reference"}
-    meta |= {"models": models, "label": label}
+    meta |= {"models": models, "label": label, "group": digest(record["prompt"])}
     return derive(record, prompt=record["prompt"], completions=answers, scores=[], meta=meta)
 
 
@@ -139,9 +139,8 @@ def verdict(case: Case, judge: str, run: Run, habits: Habits) -> Judged | None:
     (comparison,) = compared(judge, case.asks, answers, run.reason, habits)
     lengths = [len(text_of(answer)) for answer in record["completions"]]
     habits.compared(record, [comparison], lengths)
-    meta, (group,) = record["meta"], record["parents"]
-    longer = lengths[0] - lengths[1]
-    return Judged(group, meta["label"], comparison["verdict"], longer, tuple(meta["models"]))
+    meta, longer = record["meta"], lengths[0] - lengths[1]
+    return Judged(meta["group"], meta["label"], comparison["verdict"], longer, tuple(meta["models"]))
 
 
 def tell(found: Calibration, cases: list[Judged], habits: Habits, ctx: Context) -> None:
@@ -161,7 +160,7 @@ def tell(found: Calibration, cases: list[Judged], habits: Habits, ctx: Context) 
 def page(found: Calibration, said: list[str]) -> Section:
     """The judge and the longer answer side by side."""
     verb = "is better than choosing the longer answer" if found.beats_the_longest else ""
-    good = f"{verb}: nearer to the label on {some_pairs(found.gained)}, further on {found.lost:,} (p = {found.p:.2g})"
+    good = f"{verb}: {split(found)}"
     remarks = [*([good] if verb else []), *said]
     note = "\n".join(f"- {found.judge} {sentence}." for sentence in remarks)
     rows = [

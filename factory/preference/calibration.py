@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .bootstrap import DRAWS, Estimate, estimate, mcnemar, share
+from .bootstrap import DRAWS, Estimate, estimate, grouped, mcnemar, share
 from .coefficients import Coefficient, cohen_kappa
 from .comparisons import TIES, Verdict
 from .ratings import SIDES
@@ -49,7 +49,7 @@ class Calibration:
     clear      right of the verdicts that name an answer
     kappa      Cohen's, of better, worse and neither
     longer     of verdicts that name an answer, how many name the longer
-    gained, lost  pairs on which the judge is nearer to the label than the longest answer, or further from it
+    gained, lost  prompts on whose pairs the judge is nearer to the labels than the longest answer, or further from them
     p          how likely an as uneven split of these is when both are equally good
     """
 
@@ -90,7 +90,10 @@ def calibration(judge: str, cases: Iterable[Judged], draws: int = DRAWS, seed: i
     named = [case for case in better if said(case)]
     chosen = [case for case in read if said(case) and case.longer]
     ratings = np.array([(said(case), case.label) for case in read]).reshape(-1, 2)
-    gained, lost = int((mine > longest).sum()), int((mine < longest).sum())
+    nearer = grouped((mine - longest)[:, None], number(better))[
+        :, 0
+    ]  # pairs of one prompt share answers: one vote each
+    gained, lost = int((nearer > 0).sum()), int((nearer < 0).sum())
     return Calibration(
         judge=judge,
         pairs=len(everything),
@@ -135,8 +138,7 @@ def warnings(found: Calibration, cases: Sequence[Judged]) -> Iterator[str]:
         verb = "does worse than" if found.lost > found.gained and found.p < SURE else "is not shown to be better than"
         yield (
             f"{verb} choosing the longer answer: {found.accuracy.value:.0%} right against {found.longest.value:.0%} "
-            f"of {some_pairs(found.labelled)} (nearer to the label on {found.gained:,}, further on {found.lost:,}; "
-            f"p = {found.p:.2g})"
+            f"of {some_pairs(found.labelled)} ({split(found)})"
         )
     if (found.unreadable.value or 0) > UNREAD:
         yield f"gave no verdict that could be read on {found.unreadable.value:.0%} of {some_pairs(found.pairs)}"
@@ -147,6 +149,11 @@ def warnings(found: Calibration, cases: Sequence[Judged]) -> Iterator[str]:
             f"is of the family that wrote answers in {len(own):,} of {some_pairs(len(cases))} ({names}); "
             "models favour what they wrote themselves"
         )
+
+
+def split(found: Calibration) -> str:
+    """How the judge and the longer answer differ, in words."""
+    return f"nearer to the labels on {found.gained:,} prompts, further on {found.lost:,}; p = {found.p:.2g}"
 
 
 def some_pairs(count: int) -> str:

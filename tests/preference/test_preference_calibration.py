@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from factory.preference.calibration import Judged, calibration, family, is_related, warnings
 
+PROMPTS = itertools.count()
+
 
 def case(label: float, verdict: str, longer: int = 0, group: str = "", models: tuple[str, ...] = ()) -> Judged:
-    return Judged(group or f"{label}{verdict}{longer}{id(object())}", label, verdict, longer, models)  # type: ignore[arg-type]
+    return Judged(group or str(next(PROMPTS)), label, verdict, longer, models)  # type: ignore[arg-type]
 
 
 def cases(*groups: tuple[int, float, str, int]) -> list[Judged]:
@@ -43,6 +47,15 @@ def test_a_judge_that_is_right_where_the_longest_is_wrong_is_not() -> None:
     assert (found.gained, found.lost) == (30, 5)
     assert found.beats_the_longest
     assert list(warnings(found, good)) == []
+
+
+def test_pairs_of_one_prompt_have_one_vote() -> None:
+    """Six pairs of four answers are no six witnesses: ten prompts that are won outright are ten."""
+    good = [case(1, "first", -1, f"prompt {n % 10}") for n in range(60)]
+    lost = [case(1, "second", 1, "prompt 0") for _ in range(7)]
+    found = calibration("j", good + lost, draws=100)
+    assert (found.gained, found.lost) == (9, 1)
+    assert found.p == pytest.approx(22 / 1024)
 
 
 def test_a_judge_that_is_worse_is_said_to_be() -> None:
