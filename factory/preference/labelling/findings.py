@@ -86,9 +86,9 @@ def sections_of(items: list[Compared]) -> list[dict[str, Any]]:
 
 
 def told(section: Any, mine: str | None) -> Any:
-    """A section with the annotator's own pseudonym as `you`."""
+    """A section in which the annotator finds their own pseudonym."""
     if isinstance(section, str):
-        return section if mine is None else re.sub(rf"\b{re.escape(mine)}\b", "you", section)
+        return section if mine is None else re.sub(rf"\b{re.escape(mine)}\b", rf"{mine} (you)", section)
     if isinstance(section, dict):
         return {name: told(value, mine) for name, value in section.items()}
     return [told(value, mine) for value in section] if isinstance(section, list) else section
