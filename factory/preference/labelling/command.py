@@ -126,9 +126,13 @@ def _move(labels: Labels, exported: Path | None, imported: Path | None) -> None:
     from .exchange import export_votes, import_votes
 
     if imported:
-        click.echo(f"{import_votes(labels, imported):,} votes read from {imported}")
+        click.echo(f"{_votes(import_votes(labels, imported))} read from {imported}")
     if exported:
-        click.echo(f"{export_votes(labels, exported):,} votes written to {exported}")
+        click.echo(f"{_votes(export_votes(labels, exported))} written to {exported}")
+
+
+def _votes(count: int) -> str:
+    return f"{count:,} vote{'' if count == 1 else 's'}"
 
 
 def _names(labels: Labels, asked: tuple[str, ...]) -> list[str]:
