@@ -217,8 +217,8 @@ def test_votes_are_written_and_read(label: Callable[..., Served], run: Run, proj
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == f"1 vote written to {name}\n"
         assert (project / name).stat().st_size > 0
-    (project / "later.jsonl").replace(project / "answers.jsonl")  # out of date: the votes can still be had
-    assert run("label", "lab.yaml", "answers").returncode == 2
+    shutil.copy(project / "later.jsonl", project / "answers.jsonl")  # out of date: the votes can still be had
+    assert "is not built yet" in run("label", "lab.yaml", "answers").stderr
     assert run("label", "lab.yaml", "answers", "--export", "again.csv").returncode == 0
     assert (project / "again.csv").read_bytes() == (project / "votes.csv").read_bytes()
 
