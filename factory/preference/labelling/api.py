@@ -168,8 +168,11 @@ ROUTES = {
 }
 
 
-def routes(desk: Desk, workers: Executor) -> list[web.RouteDef]:
-    """The routes of ROUTES. Each request is done in one thread of its own: database, rendering and JSON."""
+def routes(desk: Desk, workers: Executor, aside: Executor) -> list[web.RouteDef]:
+    """The routes of ROUTES. Each request is done in one thread: database, rendering and JSON.
+
+    Agreement takes seconds where there are many votes; `aside`, a thread of its own, keeps it from the others'.
+    """
     import asyncio
 
     from aiohttp import web
@@ -183,7 +186,8 @@ def routes(desk: Desk, workers: Executor) -> list[web.RouteDef]:
 
         async def handle(request: web.Request) -> web.Response:
             data = await request.read()
-            status, answer = await asyncio.get_running_loop().run_in_executor(workers, work, request[who_key()], data)
+            threads = aside if act is Desk.agreed else workers
+            status, answer = await asyncio.get_running_loop().run_in_executor(threads, work, request[who_key()], data)
             return web.Response(body=answer, status=status, content_type="application/json", charset="utf-8")
 
         return web.RouteDef(method, path, handle, {})

@@ -164,9 +164,9 @@ def _serve(labels: Labels, target: str, records: Iterable[Any], names: list[str]
     if options["sign_out"]:
         sessions.end_all()
     judged = {
-        item_key(record["prompt"], record["completions"]): record["meta"]["comparisons"]
+        item_key(record["prompt"], record["completions"]): [one for one in said if not one.get("person")]
         for record in records
-        if record["meta"].get("comparisons")
+        if (said := record["meta"].get("comparisons"))
     }
     title = (options["title"] or target)[:LONGEST_TITLE]
     desk = Desk(labels, title, _guidelines(options["guidelines"]), findings(labels, title, judged))

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factory import text_of
+
+from .database import connect_read_only
+from .reading import votes_in
+from .votes import comparisons_of
 
 if TYPE_CHECKING:
     from ..agreement import Compared
     from .store import Labels
 
 DRAWS = 500  # of the bootstrap: intervals are drawn on a screen here, and everyone waits for the processor
+QUICK = 0.5  # seconds: what takes longer stands for PAUSE times as long, so most of the processor is left to voting
+PAUSE = 4
 NOTE = "As it stands now; load the page again for what was said since. Other people and judges are without names here."
 
 
@@ -27,21 +37,41 @@ def findings(
             models are shown to people who are still comparing their answers
     """
     judged = judged or {}
+    about = {item.key: ([len(text_of(answer)) for answer in item.completions], item.gold) for item in labels.items()}
     lock = threading.Lock()  # one computation at a time: the second finds the first one's result
-    last: dict[str, Any] = {"of": None}
+    last = Last()
 
     def page(who: str) -> dict[str, Any]:
-        said = list(labels.comparisons())
+        said = votes_of(labels.folder)
         state = (len(said), said[-1]["at"] if said else "")
         with lock:
-            if last["of"] != state:
-                names = pseudonyms(said, judged)
-                last.update(names=names, sections=sections_of(compared(labels, said, judged, names)), of=state)
-            names, sections = last["names"], last["sections"]
+            if last.state != state and time.monotonic() > last.until:
+                began = time.monotonic()
+                last.names = pseudonyms(said, judged)
+                last.sections = sections_of(compared(about, said, judged, last.names))
+                last.state, took = state, time.monotonic() - began
+                last.until = time.monotonic() + (PAUSE * took if took > QUICK else 0)
+            names, sections = last.names, last.sections
         mine = names.get((True, who))
         return {"title": title, "note": NOTE, "sections": [told(section, mine) for section in sections]}
 
     return page
+
+
+@dataclass
+class Last:
+    """The latest computation, of which votes it was, and until when it stands whatever is said meanwhile."""
+
+    state: tuple[int, str] | None = None
+    until: float = 0.0
+    names: dict[tuple[bool, str], str] = field(default_factory=dict)
+    sections: list[dict[str, Any]] = field(default_factory=list)
+
+
+def votes_of(folder: Path) -> list[dict[str, Any]]:
+    """Comparisons with their item, read beside whoever votes meanwhile."""
+    with closing(connect_read_only(folder)) as db:
+        return [{"item": vote["item"], **one} for vote in votes_in(db) for one in comparisons_of(vote)]
 
 
 def pseudonyms(
@@ -58,23 +88,23 @@ def pseudonyms(
 
 
 def compared(
-    labels: Labels,
+    about: Mapping[str, tuple[list[int], str | None]],
     said: Iterable[Mapping[str, Any]],
     judged: Mapping[str, Iterable[Mapping[str, Any]]],
     names: Mapping[tuple[bool, str], str],
 ) -> list[Compared]:
-    """What was compared, item by item, without models."""
+    """What was compared, item by item, without models. `about` has the lengths of the answers and the gold verdict."""
     from ..agreement import Compared
 
     by_item: dict[str, list[Mapping[str, Any]]] = {}
     for one in said:
         by_item.setdefault(one["item"], []).append({**one, "by": names[True, one["by"]]})
     found = []
-    for item in labels.items():
-        judges = [{**one, "by": names[False, one["by"]]} for one in judged.get(item.key, ())]
-        if votes := by_item.get(item.key):
-            lengths = [len(text_of(answer)) for answer in item.completions]
-            found.append(Compared(item.key, [*votes, *judges], lengths, gold=item.gold))
+    for key, votes in by_item.items():
+        if key in about:  # not an item that another process has put in since
+            judges = [{**one, "by": names[False, one["by"]]} for one in judged.get(key, ())]
+            lengths, gold = about[key]
+            found.append(Compared(key, [*votes, *judges], lengths, gold=gold))
     return found
 
 

@@ -141,7 +141,7 @@ class Hosts:
             name = (urlsplit(f"//{header}").hostname or "").rstrip(".")
         except ValueError:
             return False
-        return name in self.names or (not is_loopback(self.bound) and is_address(name))
+        return bool(name) and (name in self.names or (not is_loopback(self.bound) and is_address(name)))
 
     @property
     def https(self) -> bool:

@@ -65,15 +65,17 @@ def application(
     from aiohttp import web
 
     workers = ThreadPoolExecutor(THREADS, thread_name_prefix="labelling")
+    aside = ThreadPoolExecutor(1, thread_name_prefix="agreement")
 
     async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(workers, function, *args)
 
     async def end(app: web.Application) -> None:
+        aside.shutdown(wait=False, cancel_futures=True)
         workers.shutdown(wait=True, cancel_futures=True)
 
     app = web.Application(middlewares=[guard(desk.labels, sessions, hosts, in_thread)], client_max_size=LARGEST)
-    app.add_routes(routes(desk, workers))
+    app.add_routes(routes(desk, workers, aside))
     for address, file in (page_files() if files is None else files).items():
         app.router.add_get(address, _sender(file))
     app.on_response_prepare.append(add_headers)
