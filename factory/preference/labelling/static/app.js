@@ -274,6 +274,8 @@ function act(action, argument) {
   return ACTIONS[action](argument);
 }
 
+// A mouse leaves the focus where it is: Enter then saves, instead of pressing the last button again.
+document.addEventListener("mousedown", (event) => { if (event.target.closest("button")) event.preventDefault(); });
 byId("help").addEventListener("click", () => act("help"));
 byId("diff").addEventListener("click", () => act("diff"));
 byId("more").addEventListener("click", () => act("more"));

@@ -16,6 +16,7 @@ export function restart() {
   requestAnimationFrame(() => requestAnimationFrame(() => {
     if (mine !== turn) return;
     painted = true;
+    performance.mark("painted"); // what the tests measure, too
     if (visible()) since = performance.now();
   }));
 }

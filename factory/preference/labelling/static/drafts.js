@@ -38,7 +38,7 @@ function fresh(item) {
 
 // The edit that goes with a vote: that of the answer found better, else the one made last.
 export function editFor(item, draft, better) {
-  const changed = (answer) => answer in draft.edits && draft.edits[answer] !== item.answers[answer].text;
+  const changed = (answer) => draft.edits[answer]?.trim() && draft.edits[answer] !== item.answers[answer].text;
   const answer = better !== null && changed(better) ? better : draft.edited;
   return answer !== null && changed(answer) ? { answer: Number(answer), text: draft.edits[answer] } : null;
 }

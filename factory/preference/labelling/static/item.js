@@ -96,7 +96,7 @@ export function openEditor(card, original, draft, changed, done) {
 
 // The card shows the edited text as plain text: making HTML of it is the server's business.
 export function showEdited(card, original, draft) {
-  const edited = draft !== undefined && draft !== original;
+  const edited = Boolean(draft?.trim()) && draft !== original;
   card.querySelector(".plain")?.remove();
   card.classList.toggle("edited", edited);
   if (edited) card.append(make("div", { class: "plain", dir: "auto" }, draft));

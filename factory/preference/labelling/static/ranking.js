@@ -17,14 +17,16 @@ export function assign(places, answer, place) {
   return places.map((old, n) => (n === answer ? place : old));
 }
 
-// One place up or down; who stands there alone changes with it, so that a finished ranking stays one.
+// One place up or down. Who leaves a place empty changes with the one who stands alone on the other, so that a finished
+// ranking stays one; who leaves a tie joins.
 export function shift(places, answer, by) {
   const from = places[answer];
   if (from === null) return assign(places, answer, by < 0 ? 1 : places.length);
   const to = Math.min(Math.max(from + by, 1), places.length);
   const there = places.flatMap((place, n) => (place === to && n !== answer ? [n] : []));
   const moved = assign(places, answer, to);
-  return there.length === 1 ? assign(moved, there[0], from) : moved;
+  const tied = places.filter((place) => place === from).length > 1;
+  return there.length === 1 && !tied ? assign(moved, there[0], from) : moved;
 }
 
 // The answer to look at next: the first one after `answer` that has no place yet, else the same.
