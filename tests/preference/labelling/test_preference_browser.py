@@ -176,3 +176,37 @@ def test_without_a_link_there_is_nothing_and_a_lost_session_is_told(site: Any, v
     page.seen()
     assert [one["choice"] for one in served.votes()] == ["1"]
     assert "kept from before" in page.inner_text("#said")
+
+
+def test_a_second_window_shows_what_is_next_when_the_first_has_voted(site: Any, visit: Any, item: Any) -> None:
+    served = site([item(f"Question {n}", f"first {n}", f"second {n}") for n in range(3)])
+    page = visit(served.link("ada"))
+    page.seen()
+    other = type(page)(page.context.new_page())
+    other.goto(served.url)
+    assert other.seen() == page.seen()
+    page.press("1")
+    other.press("5")  # too late: the vote stands, and this window goes on
+    assert "already" in other.inner_text("#alarm")
+    assert other.seen() == page.seen()
+    other.press("4")
+    assert [one["choice"] for one in served.votes()] == ["1", "4"]
+    assert other.is_hidden("#alarm")
+
+
+def test_time_in_which_the_page_is_hidden_does_not_count(site: Any, visit: Any, item: Any) -> None:
+    served = site([item(f"Question {n}", f"first {n}", f"second {n}") for n in range(2)])
+    page = visit(served.link("ada"))
+    page.seen()
+    page.clock.install()
+    page.reload()
+    page.seen()
+    for state, seconds in (("visible", 7), ("hidden", 3000), ("visible", 5)):
+        page.evaluate(
+            "state => { Object.defineProperty(document, 'visibilityState', {value: state, configurable: true});"
+            " document.dispatchEvent(new Event('visibilitychange')); }",
+            state,
+        )
+        page.clock.run_for(seconds * 1000)
+    page.press("2")
+    assert 11 < served.votes()[0]["seconds"] < 20

@@ -3,7 +3,7 @@
 import { make } from "./item.js";
 import { get } from "./post.js";
 
-const isNumber = (cell) => typeof cell === "number" || /^[-+−]?\d[\d.,]*\s?%?$/.test(cell ?? "");
+const isNumber = (cell) => typeof cell === "number" || /^([-+−]?\d[\d.,]*\s?%?( \([−\d., ]+ to [−\d., ]+ ?%?\))?( of [\d,]+)?|–)$/.test(cell ?? "");
 const written = (cell) => (cell === null || cell === undefined ? "–"
   : typeof cell === "number" && !Number.isInteger(cell) ? cell.toFixed(3) : String(cell));
 
@@ -27,9 +27,17 @@ function pictureOf(svg, title) {
   return make("div", { class: "scroll" }, document.importNode(picture, true));
 }
 
+// Paragraphs stand apart by an empty line; lines that begin with a dash are a list.
+function notesOf(note) {
+  return (note ?? "").split(/\n{2,}/).filter(Boolean).map((part) => {
+    const lines = part.split("\n");
+    if (!lines.every((line) => line.startsWith("- "))) return make("p", { class: "note", dir: "auto" }, part);
+    return make("ul", { class: "note" }, ...lines.map((line) => make("li", { dir: "auto" }, line.slice(2))));
+  });
+}
+
 function sectionOf(section) {
-  const inside = [make("h2", {}, section.title)];
-  if (section.note) inside.push(make("p", { class: "note", dir: "auto" }, section.note));
+  const inside = [make("h2", {}, section.title), ...notesOf(section.note)];
   for (const svg of [section.svg ?? []].flat()) inside.push(pictureOf(svg, section.title));
   if (section.table) inside.push(tableOf(section.table));
   return make("section", {}, ...inside);
@@ -37,8 +45,7 @@ function sectionOf(section) {
 
 try {
   const page = await get("/api/agreement");
-  const inside = [make("h1", { dir: "auto" }, page.title ?? "Agreement")];
-  if (page.note) inside.push(make("p", { class: "note", dir: "auto" }, page.note));
+  const inside = [make("h1", { dir: "auto" }, page.title ? `Agreement: ${page.title}` : "Agreement"), ...notesOf(page.note)];
   document.getElementById("findings").replaceChildren(...inside, ...(page.sections ?? []).map(sectionOf));
 } catch (error) {
   document.getElementById("alarm").textContent = error.message;

@@ -80,7 +80,7 @@ function showEnd(progress, sentence) {
   const undo = screen.make("button", { type: "button", class: "quiet" }, "Undo the last vote");
   again.addEventListener("click", () => act("again"));
   undo.addEventListener("click", () => act("undo"));
-  byId("more").hidden = true;
+  byId("more").hidden = byId("diff").hidden = byId("guidelines").hidden = true;
   byId("end").replaceChildren(
     screen.make("h2", {}, "Nothing is left for you"),
     screen.make("p", {}, `You have judged ${progress.mine}; ${progress.done} of ${progress.total} are done. Thank you.`),
