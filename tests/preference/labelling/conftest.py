@@ -121,8 +121,9 @@ def item() -> Callable[..., Item]:
     return _item
 
 
-def _item(prompt: str, *answers: str) -> Item:
-    asked, completions = user(prompt), [assistant(answer) for answer in answers]
+def _item(prompt: str | list[Any], *answers: str) -> Item:
+    asked = user(prompt) if isinstance(prompt, str) else prompt
+    completions = [assistant(answer) for answer in answers]
     return Item(item_key(asked, completions), asked, completions, models=[f"model{n}" for n in range(len(answers))])
 
 

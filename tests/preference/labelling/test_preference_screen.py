@@ -175,3 +175,22 @@ def test_the_page_of_agreement_shows_what_the_server_says_as_text(site: Any, vis
     assert page.locator("#findings svg rect").count() == 1
     assert page.locator("#findings script").count() == 0
     assert page.evaluate("window.ran") is None
+
+
+def test_of_a_long_conversation_the_last_turn_is_shown_and_the_rest_unfolds(site: Any, visit: Any, item: Any) -> None:
+    turns = [{"role": role, "content": f"{role} says. " * 200} for role in ("system", "user", "assistant")]
+    served = site([item([*turns, {"role": "user", "content": "And now?"}], "first", "second")])
+    page = visit(served.link("ada"))
+    page.seen()
+    last, prompt = page.locator(".turn >> nth=3"), page.locator("#prompt")
+    assert inside(last.bounding_box(), prompt.bounding_box())
+    assert not inside(page.locator(".turn >> nth=0").bounding_box(), prompt.bounding_box())
+    page.keyboard.press("p")
+    assert inside(page.locator(".turn >> nth=0").bounding_box(), prompt.bounding_box())
+    assert page.get_attribute("#more", "aria-expanded") == "true"
+    page.keyboard.press("p")
+    assert inside(last.bounding_box(), prompt.bounding_box())
+
+
+def inside(inner: dict[str, float], outer: dict[str, float]) -> bool:
+    return outer["y"] - 1 <= inner["y"] and inner["y"] + inner["height"] <= outer["y"] + outer["height"] + 1

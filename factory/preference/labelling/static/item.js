@@ -42,6 +42,11 @@ export function fold(section, more, open) {
   section.classList.toggle("folded", !open);
   more.setAttribute("aria-expanded", String(open));
   more.textContent = open ? "Show less of the prompt" : "Show the whole prompt";
+  // Of a long conversation the last turn is what the answers answer.
+  const last = section.lastElementChild;
+  section.scrollTop = open || !last ? 0 : last.offsetTop - 24;
+  section.classList.toggle("later", section.scrollTop > 0);
+  section.classList.toggle("ended", section.scrollTop > 0 && section.scrollTop + section.clientHeight >= section.scrollHeight - 1);
 }
 
 export function showAnswers(box, item, edit) {
