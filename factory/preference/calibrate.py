@@ -16,7 +16,8 @@ from .bootstrap import DRAWS, Estimate
 from .calibration import Calibration, Judged, calibration, split, warnings
 from .drawing import Panel, draw, figure, spelled
 from .habits import Habits
-from .judge import FAILED, OVER_BUDGET, REASON_TOKENS, VERDICT_TOKENS, Case, Run, answered, asked, compared
+from .hearing import comparisons_in
+from .judge import FAILED, OVER_BUDGET, REASON_TOKENS, VERDICT_TOKENS, Case, Run, answered, asked
 from .pictures import Section, as_markdown
 from .ratings import collect, majority
 from .rubrics import OVERALL, rubrics_for
@@ -136,7 +137,7 @@ def verdict(case: Case, judge: str, run: Run, habits: Habits) -> Judged | None:
         if answer.over_budget or answer.again:
             run.ctx.drop(record, OVER_BUDGET if answer.over_budget else FAILED, error=answer.error)
             return None
-    (comparison,) = compared(judge, case.asks, answers, run.reason, habits)
+    (comparison,) = comparisons_in(judge, case.asks, answers, run.reason, habits)
     lengths = [len(text_of(answer)) for answer in record["completions"]]
     habits.compared(record, [comparison], lengths)
     meta, longer = record["meta"], lengths[0] - lengths[1]
