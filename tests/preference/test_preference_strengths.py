@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from statsmodels.api import GLM, families
@@ -48,6 +48,7 @@ def test_agresti_baseball() -> None:
     assert sum(one.value for one in ranking.strengths) == pytest.approx(0, abs=1e-9)
 
 
+@settings(max_examples=25)
 @pytest.mark.filterwarnings("ignore:Perfect separation")  # statsmodels' word for a fit without residuals
 @given(arrays(np.float64, (4, 4), elements=st.integers(1, 30).map(float)))
 def test_strengths_are_those_of_logistic_regression(wins: Any) -> None:
@@ -60,6 +61,7 @@ def test_strengths_are_those_of_logistic_regression(wins: Any) -> None:
     assert list((found - found[0])[1:]) == pytest.approx(list(expected), abs=1e-6)
 
 
+@settings(max_examples=40)
 @given(arrays(np.float64, (3, 3), elements=st.sampled_from([0.0, 0.5, 1.0, 40.0, 1e5])), st.permutations(range(3)))
 def test_every_table_has_one_answer_whatever_the_order(wins: Any, order: list[int]) -> None:
     np.fill_diagonal(wins, 0)
@@ -87,6 +89,15 @@ def test_two_groups_that_hardly_met_are_still_told_exactly() -> None:
     found = fit(wins[None], ridge=0)[0]
     assert found[1] - found[2] == pytest.approx(math.log(2), abs=1e-6)
     assert found[0] - found[1] == pytest.approx(math.log(1.5), abs=1e-6)
+
+
+def test_a_hundred_thousand_wins_beside_one_are_still_a_maximum() -> None:
+    """Steps that are too long end where the likelihood is flat; the gradient says that this is not such a place."""
+    wins = np.array([[0, 1e5, 0.5, 0, 1], [1, 0, 0, 0.5, 0], [0, 0, 0, 1e5, 0], [40, 1, 40, 0, 0], [40, 1, 1e5, 40, 0]])
+    theta, won = fit(wins[None], ridge=0.1)[0], wins + 0.05 * (1 - np.eye(5))
+    chances = 1 / (1 + np.exp(theta[None, :] - theta[:, None]))
+    np.fill_diagonal(chances, 0)
+    assert list(((won + won.T) * chances).sum(1)) == pytest.approx(list(won.sum(1)), abs=1e-6)
 
 
 def test_what_was_never_compared_is_said() -> None:
