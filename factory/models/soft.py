@@ -59,4 +59,4 @@ def _held(logprobs: Logprobs | None, said: str, argued: bool) -> dict[str, float
 
 
 def _word(token: str) -> str:
-    return token.strip(" \n\t▁Ġ*_`\"'([：:")
+    return token.strip(" \n\t▁Ġ*_`\"'()[]：:")

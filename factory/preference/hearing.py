@@ -36,7 +36,7 @@ def comparisons_in(
     """
     found = []
     for ask, answer, again in zip(asks[::2], answers[::2], answers[1::2], strict=True):
-        orders = [said(one, reason, habits) for one in (answer, again)]
+        orders = [said(one, begun(ask), reason, habits) for one in (answer, again)]
         first, second = ask.places
         comparison = Comparison(
             by=name,
@@ -55,9 +55,14 @@ def comparisons_in(
     return found
 
 
-def said(answer: Answer, reason: bool, habits: Habits) -> str:
+def begun(ask: Ask) -> str:
+    """The words of ours that the judge's answer goes on with."""
+    return ask.messages[-1]["content"] if ask.messages[-1]["role"] == "assistant" else ""
+
+
+def said(answer: Answer, begin: str, reason: bool, habits: Habits) -> str:
     """One verdict, on the answers as they were shown. An argument that was cut has come to none."""
-    verdict = None if reason and answer.finish == "length" else preferred(answer.text)
+    verdict = None if reason and answer.finish == "length" else preferred(begin + answer.text)
     if verdict is None:
         habits.heard_nothing(answer.text or answer.error)
     return verdict or "unreadable"
@@ -85,7 +90,7 @@ def grades_in(name: str, asks: Sequence[Ask], answers: Sequence[Answer], reason:
     found = []
     for ask, answer in zip(asks, answers, strict=True):
         cut = reason and answer.finish == "length"
-        grade = None if cut else grade_in(answer.text, ask.rubric.lowest, ask.rubric.highest)
+        grade = None if cut else grade_in(begun(ask) + answer.text, ask.rubric.lowest, ask.rubric.highest)
         if grade is None:
             habits.heard_nothing(answer.text or answer.error)
         mark = Grade(by=name, person=False, aspect=ask.rubric.key, answer=ask.places[0], grade=grade)

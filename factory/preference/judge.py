@@ -17,7 +17,7 @@ from factory import Answer, Budget, Candidates, CausalLM, Context, Drop, InputEr
 from .comparisons import Comparison, Grade
 from .habits import Habits, report
 from .hearing import Ask, comparisons_in, grades_in, softened
-from .questions import grade_question, language_of, pair_question
+from .questions import CLOSED, grade_question, language_of, pair_question
 from .rubrics import OVERALL, Rubric, rubrics_for
 from .scoring import mean_grades, shares_won
 
@@ -113,11 +113,8 @@ def judge(
     found = rubrics_for(aspects, rubrics)
     run = Run(ctx, mode, found, pairs, language, reference, reason, {name: Habits(name) for name in names})
     limit = max_tokens or (REASON_TOKENS if reason else VERDICT_TOKENS)
-    sampling: dict[str, Any] = {
-        "temperature": temperature,
-        "max_tokens": limit,
-        "top_logprobs": LOGPROBS if soft else 0,
-    }
+    sampling: dict[str, Any] = {"temperature": temperature, "max_tokens": limit, "stop": () if reason else (CLOSED,)}
+    sampling["top_logprobs"] = LOGPROBS if soft else 0
     cases = asked(run, records)
     # Each judge draws as far ahead as it likes, except where the first would use up the budget alone.
     ahead = TOGETHER if budget is not None and len(judges) > 1 else None

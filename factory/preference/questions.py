@@ -86,29 +86,31 @@ REFERENCE = {
 }
 # (mode, with reasons) -> what is to be written, and the words the answer begins with
 ASK_PAIR = {
-    ("en", False): "Which answer is better? Write A, B, tie or both bad, and nothing else.",
+    ("en", False): "Which answer is better? Write [[A]], [[B]], [[tie]] or [[both bad]], and nothing else.",
     ("en", True): (
         "First argue in two or three sentences. Then end with one line, which is Verdict: A, or Verdict: B, or "
         "Verdict: tie, or Verdict: both bad."
     ),
-    ("zh", False): "哪个回答更好？只写 A、B、平局 或 都不好。",
+    ("zh", False): "哪个回答更好？只写 [[A]]、[[B]]、[[平局]] 或 [[都不好]]。",
     ("zh", True): "先用两三句话说明理由，最后单独写一行：“结论：A”“结论：B”“结论：平局”或“结论：都不好”。",
 }
 ASK_GRADE = {
-    ("en", False): "Write one whole number from {lowest} to {highest}, and nothing else.",
+    ("en", False): "Write one whole number from {lowest} to {highest}, as in [[{lowest}]], and nothing else.",
     ("en", True): (
         "First argue in two or three sentences. Then end with one line, which is Rating: and a whole number from "
         "{lowest} to {highest}."
     ),
-    ("zh", False): "只写一个从{lowest}到{highest}的整数。",
+    ("zh", False): "只写一个从{lowest}到{highest}的整数，例如 [[{lowest}]]。",
     ("zh", True): "先用两三句话说明理由，最后单独写一行“评分：”和一个从{lowest}到{highest}的整数。",
 }
+# Without brackets the bundled model answers with a line break, or with another answer; with them, with a verdict.
 BEGUN = {
-    ("en", "pairwise"): "Verdict:",
-    ("zh", "pairwise"): "结论：",
-    ("en", "graded"): "Rating:",
-    ("zh", "graded"): "评分：",
+    ("en", "pairwise"): "Verdict: [[",
+    ("zh", "pairwise"): "结论：[[",
+    ("en", "graded"): "Rating: [[",
+    ("zh", "graded"): "评分：[[",
 }
+CLOSED = "]]"
 
 _HAN, _KANA = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]"), re.compile(r"[\u3041-\u30ff\uac00-\ud7af]")
 HAN_SHARE = 0.3  # of the letters of a prompt that is Chinese

@@ -409,7 +409,7 @@ def test_what_is_shown(serve: Any, room: Any) -> None:
     asked = server.bodies[0]["messages"]
     assert "<system>\nBe brief.\n</system>\n<user>\nName a prime.\n</user>" in asked[0]["content"]
     assert "<reference>\nThe true one.\n</reference>" in asked[0]["content"]
-    assert asked[1] == {"role": "assistant", "content": "Verdict:"}
+    assert asked[1] == {"role": "assistant", "content": "Verdict: [["}
     shown = [answers_in(body["messages"][0]["content"]) for body in server.bodies]
     assert sorted(shown) == sorted([shown[0], shown[0][::-1]])
     judged(room, server.uri("blind"), [record], reference=False)
@@ -421,7 +421,7 @@ def test_chinese_prompts_are_asked_about_in_chinese(serve: Any, room: Any) -> No
     record = {**candidates(1, 2)[0], "prompt": user("请写一首关于春天的诗。")}
     judged(room, server.uri(), [record])
     assert "请按照一个问题比较两个回答" in server.bodies[0]["messages"][0]["content"]
-    assert server.bodies[0]["messages"][1]["content"] == "结论："
+    assert server.bodies[0]["messages"][1]["content"] == "结论：[["
     japanese = {**record, "prompt": user("春についての詩を書いてください。")}
     judged(room, server.uri("ja"), [japanese])
     assert "Compare two answers" in server.bodies[-1]["messages"][0]["content"]
