@@ -95,12 +95,12 @@ ASK_PAIR = {
     ("zh", True): "先用两三句话说明理由，最后单独写一行：“结论：A”“结论：B”“结论：平局”或“结论：都不好”。",
 }
 ASK_GRADE = {
-    ("en", False): "Write one whole number from {lowest} to {highest}, as in [[{lowest}]], and nothing else.",
+    ("en", False): "Write one whole number from {lowest} to {highest} in double brackets, and nothing else.",
     ("en", True): (
         "First argue in two or three sentences. Then end with one line, which is Rating: and a whole number from "
         "{lowest} to {highest}."
     ),
-    ("zh", False): "只写一个从{lowest}到{highest}的整数，例如 [[{lowest}]]。",
+    ("zh", False): "只写一个从{lowest}到{highest}的整数，写在双方括号里。",
     ("zh", True): "先用两三句话说明理由，最后单独写一行“评分：”和一个从{lowest}到{highest}的整数。",
 }
 # Without brackets the bundled model answers with a line break, or with another answer; with them, with a verdict.
