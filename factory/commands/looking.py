@@ -107,7 +107,11 @@ def print_record(record: dict[str, Any]) -> None:
         click.echo(f"  dropped by {record['step']}: {record['reason']} {_facts(record['details'])}".rstrip())
         body = record["record"]
     for name, value in body.items():
-        if name not in KEPT:
+        if name == "completions":
+            scores = [f", score {score:.3g}" for score in body.get("scores") or ()] or [""] * len(value)
+            for number, (answer, score) in enumerate(zip(value, scores, strict=True), 1):
+                click.echo(f"  answer {number}{score}: {_readable(answer)}")
+        elif name not in KEPT and not (name == "scores" and "completions" in body):
             click.echo(f"  {name}: {_readable(value)}")
     if record.get("meta"):
         click.echo(f"  meta: {_facts(record['meta'])}")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from factory.commands.looking import print_record
+
 if TYPE_CHECKING:
     from conftest import Lab
 
@@ -40,6 +42,19 @@ def test_show_as_json(lab: Lab) -> None:
 def test_show_a_model_and_metrics(lab: Lab) -> None:
     assert "a CausalLM in" in lab("show", "lab.yaml", "model").lines[0]
     assert "value: 6.0" in lab("show", "lab.yaml", "counted").out
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ([], ["answer 1: Seven.", "answer 2: Nine."]),
+        ([0.75, 0.25], ["answer 1, score 0.75: Seven.", "answer 2, score 0.25: Nine."]),
+    ],
+)
+def test_answers_are_shown_one_a_line(scores: list[float], said: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    answers = [[{"role": "assistant", "content": text}] for text in ("Seven.", "Nine.")]
+    print_record({"id": "a", "parents": [], "meta": {}, "completions": answers, "scores": scores})
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()] == ["a  from nothing", *said]
 
 
 @pytest.mark.parametrize("command", ["show", "trace"])
