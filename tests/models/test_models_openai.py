@@ -70,7 +70,7 @@ def test_a_passing_fault_is_asked_again(serve, ask, status):
     assert len(server.bodies) == 9
 
 
-@pytest.mark.parametrize("form", ["seconds", "date"])
+@pytest.mark.parametrize("form", ["seconds", pytest.param("date", marks=pytest.mark.builds)])
 def test_retry_after_is_honoured(serve, ask, form):
     seen: list[float] = []
 
@@ -187,6 +187,7 @@ def test_a_rate_limit_that_turns_everything_away_holds_up_all(serve, ask):
     assert len(server.bodies) < 230
 
 
+@pytest.mark.builds
 def test_256_are_in_flight_within_a_second(serve, ask):
     async def slow(request, body, nth):
         await asyncio.sleep(0.2)
@@ -212,6 +213,7 @@ def test_requests_a_minute(serve, ask):
     assert 0.35 < time.monotonic() - began < 3
 
 
+@pytest.mark.builds
 def test_tokens_a_minute(serve, ask):
     server = serve(echo)  # every answer says that it took ten
     session = ask(server.url, "tpm=6000")  # a hundred at once, then a hundred a second

@@ -217,6 +217,7 @@ def pairs_of(records: list[Any], ctx: Context) -> tuple[list[Any], list[str]]:
     return made, why
 
 
+@pytest.mark.builds
 def test_a_judge_that_always_says_first_yields_no_pair_and_is_named(http: Any, room: Any) -> None:
     server = http(always_first)
     kept = judged(room, server.uri(), candidates(6))
@@ -248,6 +249,7 @@ def hash_of(text: str) -> int:
     return sum(map(ord, text))
 
 
+@pytest.mark.builds
 def test_a_judge_that_prefers_length_is_named_as_such(http: Any, room: Any) -> None:
     kept = judged(room, http(loves_length).uri(), candidates(20))
     assert any("prefers the longer answer in 100% of its verdicts" in alarm for alarm in room[1].alarms)
@@ -361,6 +363,7 @@ def test_several_judges_are_asked_and_counted_apart(serve: Any, room: Any) -> No
         judged(room, [uris[0], uris[0]], candidates(1))
 
 
+@pytest.mark.builds
 def test_a_failed_request_is_no_verdict(http: Any, room: Any) -> None:
     server = http(lambda q: "refuse" if "thing 0." in q else "busy" if "thing 1." in q else honest(q))
     kept = judged(room, server.uri(options="&attempts=2"), candidates(4, 2))

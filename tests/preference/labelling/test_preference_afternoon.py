@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,9 @@ from typing import Any
 import pytest
 
 pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[3]
+PENDING = 3  # exit code
 
 RECIPE = """\
 name: lab
@@ -41,11 +45,11 @@ def command(*arguments: str) -> list[str]:
 
 @pytest.fixture
 def label(project: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], dict[str, str]]]]:
-    """label(*options) -> the process of `factory label` and each annotator's link."""
+    """label(recipe, *options) -> the process of `factory label` and each annotator's link."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*options: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
-        arguments = command("label", "lab.yaml", "answers", "--no-open", *options)
+    def start(recipe: str, *options: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
+        arguments = command("label", recipe, "answers", "--no-open", *options)
         process = subprocess.Popen(arguments, cwd=project, stdout=subprocess.PIPE, text=True)
         started.append(process)
         assert process.stdout is not None
@@ -63,16 +67,10 @@ def label(project: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], 
 
 
 def test_votes_of_two_people_become_pairs(project: Path, label: Any, visit: Any) -> None:
-    def build() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command("build", "lab.yaml"), cwd=project, capture_output=True, text=True)
-
-    waiting = build()
-    assert waiting.returncode == 3, waiting.stderr
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        options = ["--port", str(free.getsockname()[1]), "--annotator", "ada", "--annotator", "bob"]
-    options += ["--overlap", "2", "--repeat-share", "0"]
-    process, links = label(*options)
+    waiting = run(project, "build", "lab.yaml")
+    assert waiting.returncode == PENDING, waiting.stderr
+    options = two_people()
+    process, links = label("lab.yaml", *options)
     pages = {name: visit(link) for name, link in links.items()}
     assert set(pages) == {"ada", "bob"}
     for turn in range(15):
@@ -84,7 +82,7 @@ def test_votes_of_two_people_become_pairs(project: Path, label: Any, visit: Any)
             _, left = page.asked()
             page.keyboard.press("1" if left.startswith("good") else "5")
         if turn == 8:
-            process, _ = label(*options, "--keep-links")
+            process, _ = label("lab.yaml", *options, "--keep-links")
         for name, page in pages.items():
             page.after(views[name])
         if turn == 3:
@@ -97,7 +95,7 @@ def test_votes_of_two_people_become_pairs(project: Path, label: Any, visit: Any)
     assert "30 comparisons" in page.inner_text("#findings")
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) == 0
-    built = build()
+    built = run(project, "build", "lab.yaml")
     assert built.returncode == 0, built.stderr
     chosen = {text(row["prompt"]): (text(row["chosen"]), text(row["rejected"])) for row in rows(project, "pairs")}
     assert chosen == {f"Question {n}?": (f"good {n}", f"bad {n}") for n in range(15)}
@@ -106,10 +104,74 @@ def test_votes_of_two_people_become_pairs(project: Path, label: Any, visit: Any)
     assert raw[0] == 1.0
 
 
-def rows(project: Path, target: str) -> list[dict[str, Any]]:
+def test_the_recipe_of_preferences_on_the_embedded_model(project: Path, label: Any, visit: Any) -> None:
+    """Sampled, graded and paired; then two people vote with the keyboard, one of them takes votes back, the server is
+    killed; pairs and agreement are made of what they said."""
+    for folder in ("recipes", "seeds"):
+        shutil.copytree(ROOT / folder, project / folder)
+    recipe = "recipes/preferences.yaml"
+    waiting = run(project, "build", recipe)
+    assert waiting.returncode == PENDING, waiting.stderr
+    assert "60 of 60 votes missing: run `factory label RECIPE answers`" in waiting.stdout + waiting.stderr
+    assert [len(row["completions"]) for row in rows(project, "answers", "preferences")] == [4] * 10
+    judged = rows(project, "pairs", "preferences")
+    assert judged
+    assert all(text(row["chosen"]) != text(row["rejected"]) for row in judged)
+    exported = run(project, "export", recipe, "pairs", "pairs.jsonl", "--form", "trl")
+    assert exported.returncode == 0, exported.stderr
+    lines = (project / "pairs.jsonl").read_text().splitlines()
+    assert [set(json.loads(line)) for line in lines] == [{"prompt", "chosen", "rejected"}] * len(judged)
+
+    options = [*two_people(), "--pairs", "best"]
+    process, links = label(recipe, *options)
+    pages = {name: visit(link) for name, link in links.items()}
+    for turn in range(30):
+        for name, page in pages.items():
+            page.press(longer(page))
+            if name == "ada" and turn in (3, 29):
+                page.take_back()
+                page.press(longer(page))
+        if turn == 11:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            process, _ = label(recipe, *options, "--keep-links")
+    assert all(page.get_attribute("body", "data-state") == "end" for page in pages.values())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 0
+    built = run(project, "build", recipe)
+    assert built.returncode == 0, built.stderr
+    ranked = rows(project, "ranked", "preferences")
+    assert sum(len(json.loads(row["meta"])["comparisons"]) for row in ranked) == 60
+    human = rows(project, "human", "preferences")
+    assert human
+    assert all(len(text(row["chosen"])) > len(text(row["rejected"])) for row in human)
+    (raw,) = [row["value"] for row in rows(project, "agreement", "preferences") if row["name"] == "raw"]
+    assert raw == 1.0
+
+
+def longer(page: Any) -> str:
+    """The key for the answer that is longer on the screen, if it is by far."""
+    page.seen()
+    left, right = (len(page.inner_text(f"[data-answer='{place}'] .text")) for place in (0, 1))
+    return "1" if left > 1.2 * right else "5" if right > 1.2 * left else "3"
+
+
+def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), cwd=project, capture_output=True, text=True)
+
+
+def two_people() -> list[str]:
+    """Options of `factory label`: a port that is free, and two annotators who see every item."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    return ["--port", port, "--annotator", "ada", "--annotator", "bob", "--overlap", "2", "--repeat-share", "0"]
+
+
+def rows(project: Path, target: str, recipe: str = "lab") -> list[dict[str, Any]]:
     import pyarrow.parquet
 
-    shards = sorted((project / "build" / "lab" / target).glob("[0-9a-z]*.parquet"))
+    shards = sorted((project / "build" / recipe / target).glob("[0-9a-z]*.parquet"))
     return [
         row
         for path in shards
