@@ -35,7 +35,8 @@ check: install  ## lint, types, layer contracts, unit tests (under 90 s)
 	$(BIN)/pytest -m 'not slow and not model and not builds' --numprocesses 2 --hypothesis-profile fewer
 
 test: install  ## every test but the long ones (at most 12 minutes)
-	$(BIN)/pytest -m 'not slow'
+	$(BIN)/pytest -m 'not slow and not model and not builds' --numprocesses 2
+	$(BIN)/pytest -m '(model or builds) and not slow'
 
 test-slow: install  ## kills, large inputs, whole recipes on the embedded model (under 60 minutes)
 	$(BIN)/pytest -m slow

@@ -178,7 +178,7 @@ class AnySchedule(RuleBasedStateMachine):
         self.labels.configure(overlap=overlap, repeat_share=repeat_share, gold_share=share_of_gold, mode=mode)
         for name in NAMES:
             self.labels.invite(name)
-        self.overlap, self.lapsed = overlap, False
+        self.overlap, self.beyond = overlap, False
         self.before: dict[str, list[tuple[list[dict[str, Any]], View]]] = {name: [] for name in NAMES}
 
     def mine(self, who: str) -> list[dict[str, Any]]:
@@ -219,8 +219,9 @@ class AnySchedule(RuleBasedStateMachine):
         before, shown = self.before[who].pop()
         assert (view.view, view.item, view.shown, view.check) == (shown.view, shown.item, shown.shown, shown.check)
         assert self.mine(who) == before
+        assert view.vote is not None
+        self.beyond |= view.vote["choice"] == "skip"  # others may have given what the skip left to them
         if again:
-            assert view.vote is not None
             said = dict(view.vote)
             self.labels.vote(who, view.view, said.pop("choice"), **said)
             self.before[who].append((before, shown))
@@ -230,7 +231,7 @@ class AnySchedule(RuleBasedStateMachine):
     @rule(minutes=st.sampled_from([1, 40]))
     def wait(self, minutes: int) -> None:
         self.clock.now += 60 * minutes
-        self.lapsed |= minutes >= 30
+        self.beyond |= minutes >= 30
 
     @precondition(lambda self: len(self.items) > 1)
     @rule()
@@ -246,7 +247,7 @@ class AnySchedule(RuleBasedStateMachine):
         votes = [vote for vote in self.labels.votes() if vote["choice"] != "skip" and vote["check"] != "repeat"]
         counts = Counter((vote["item"], tuple(sorted(vote["shown"]))) for vote in votes)
         plain = Counter((v["item"], tuple(sorted(v["shown"]))) for v in votes if v["check"] == "")
-        if not self.lapsed:
+        if not self.beyond:
             assert max(plain.values(), default=0) <= self.overlap
         answers = len(self.items[0]["completions"])
         units = 1 if self.labels.settings.mode == "rank" else answers * (answers - 1) // 2

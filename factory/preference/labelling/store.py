@@ -174,7 +174,8 @@ class Labels:
     def undo(self, who: str) -> View | None:
         """Take an annotator's latest vote back and show its item again; None when there is none.
 
-        What is on their screen is put aside, and comes back once the vote is given again.
+        What is on their screen is put aside, and comes back once the vote is given again. An item that was skipped
+        is shown again although others may have given its votes since: then it gets one more.
         """
         with self._writing() as db:
             _voted(db, who)
