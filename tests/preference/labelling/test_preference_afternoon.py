@@ -145,8 +145,7 @@ def test_the_recipe_of_preferences_on_the_embedded_model(project: Path, label: A
     human = rows(project, "human", "preferences")
     assert human
     assert all(len(text(row["chosen"])) > len(text(row["rejected"])) for row in human)
-    (raw,) = [row["value"] for row in rows(project, "agreement", "preferences") if row["name"] == "raw"]
-    assert raw == 1.0
+    assert {row["value"] for row in rows(project, "agreement", "preferences") if row["name"] == "raw"} == {1.0}
 
 
 def longer(page: Any) -> str:
