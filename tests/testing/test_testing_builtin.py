@@ -120,5 +120,5 @@ def test_files_conform(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("plugin", ["factory.instruct", "factory.preference"])
 def test_steps_that_ask_conform_with_a_model_that_echoes(plugin: str) -> None:
-    report = passed(plugin, references=ASKED)
+    report = passed(plugin, options=OPTIONS, references=ASKED)
     assert all("same bytes in another process" in report.passed[name] for name in table_for(plugin, ASKED))
