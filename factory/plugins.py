@@ -24,6 +24,7 @@ DEFAULT_PLUGINS = (
     "factory.models",
     "factory.instruct",
     "factory.preference",
+    "factory.vocabulary",
     "factory.train",
     "factory.evaluate",
     "factory.backends",

@@ -13,7 +13,7 @@ from .binding import Bound, bind, leaves, no_target
 from .budget import unpriced
 from .fingerprint import FORMAT, code_hash
 from .forgotten import Forgotten
-from .model import Model
+from .model import MODEL_KINDS, Model
 from .options import replace_names
 from .project import hash_path, project_path, project_root
 from .recipe import Call, Recipe, Target, is_name
@@ -165,7 +165,7 @@ class _Builder:
                 self.problems.append(Problem(target.line, text))
                 return
         for index, group in enumerate(groups or [[]]):
-            gives = self.flow(group, gives, target)
+            gives = self.flow(group, gives, target, references)
             if gives is None:
                 return
             names = tuple(target.sources) if index == 0 else (target.name,)
@@ -260,7 +260,9 @@ class _Builder:
         )
         return None
 
-    def flow(self, group: list[tuple[Call, Step]], gives: Any, target: Target) -> Any:
+    def flow(
+        self, group: list[tuple[Call, Step]], gives: Any, target: Target, references: Mapping[str, Stage | Model]
+    ) -> Any:
         """Check types through a group of steps; the type that comes out, or None after a mistake."""
         for call, step in group:
             if gives is None:
@@ -275,6 +277,8 @@ class _Builder:
                 self.problems.append(Problem(call.line, text))
                 return None
             gives = step.turns(gives)
+            if step.like is not None:
+                gives = _model_kind(references[call.options[step.like]])
         return gives
 
     def stage(
@@ -311,6 +315,12 @@ def _names(call: Call, step: Step) -> Iterator[str]:
 
 def _identity(value: Stage | Model) -> str:
     return value.fingerprint if isinstance(value, Stage) else value.identity or value.uri
+
+
+def _model_kind(value: Stage | Model) -> Any:
+    """The kind of model that a reference is; how it is opened (in this process, over HTTP) is no kind."""
+    given = value.gives if isinstance(value, Stage) else type(value)
+    return next(kind for kind in given.__mro__ if MODEL_KINDS.get(kind.__name__) is kind)
 
 
 def _counts_money(call: Call) -> bool:

@@ -10,7 +10,7 @@ from enum import Enum
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict, overload
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict, overload
 
 from pydantic import BaseModel, ConfigDict, create_model
 
@@ -45,7 +45,8 @@ SIGNATURES = """a step's first parameter and return type are one of
   records: Iterator[R]  -> Iterator[R2]
   dataset: Dataset[R]   -> Drops | Iterator[R2] | Model
   model: Model          -> Model
-where R and R2 are Record or one of its subtypes"""
+where R and R2 are Record or one of its subtypes; a type variable that a model option shares with the return
+type means: what comes out is of that model's kind"""
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Step:
     version: int = 1
     requests: Callable[..., int] | None = None  # (records in, **options) -> how many model calls, for `plan`
     judges: bool = True  # whether it drops records for what they are
+    like: str | None = None  # the option whose kind of model comes out: a tokenizer of one, a language model of another
 
     @property
     def signature(self) -> str:
@@ -131,6 +133,11 @@ def declare(function: Callable[..., Any], version: int, requests: Callable[..., 
     except NameError as error:
         raise PluginError(f"step {name}: an annotation is not defined: {error}") from None
     result = hints.pop("return", None)
+    like = None
+    if isinstance(result, TypeVar):
+        like = next((option for option, hint in hints.items() if hint is result), None)
+        hints = {option: hint.__bound__ if hint is result else hint for option, hint in hints.items()}
+        result = result.__bound__
     parameters = list(inspect.signature(function).parameters.values())
     if not parameters:
         raise PluginError(f"step {name}: {SIGNATURES}")
@@ -161,7 +168,7 @@ def declare(function: Callable[..., Any], version: int, requests: Callable[..., 
     options = create_model(function.__name__, __config__=ConfigDict(extra="forbid", strict=False), **fields)
     return Step(
         function.__name__.rstrip("_"), function, kind, takes, gives, options, references, tuple(paths), context,
-        version, requests, judges,
+        version, requests, judges, like,
     )  # fmt: skip
 
 

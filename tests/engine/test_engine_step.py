@@ -20,8 +20,10 @@ from factory import (
     PluginError,
     Preference,
     Prompt,
+    RecipeError,
     Record,
     Text,
+    Tokenizer,
 )
 from factory.engine.step import Kind
 
@@ -110,6 +112,55 @@ def test_a_name_that_python_has_already_ends_with_an_underscore() -> None:
     filter_.__annotations__ = {"record": Text, "return": bool}
     assert factory.step(version=3)(filter_).name == "filter"
     assert factory.step(version=3)(filter_).version == 3
+
+
+ALIKE = """
+import factory
+from typing import TypeVar
+from factory import CausalLM, Context, Dataset, Model, Text, Tokenizer
+
+Same = TypeVar("Same", bound=Model)
+
+@factory.step
+def grow(dataset: Dataset[Text], ctx: Context, base: Same) -> Same:
+    ...
+
+@factory.step
+def need_tokenizer(dataset: Dataset[Text], ctx: Context, tokenizer: Tokenizer) -> Tokenizer:
+    ...
+
+@factory.hookimpl
+def register_steps():
+    return [grow, need_tokenizer]
+
+class Local(CausalLM):
+    ...
+
+@factory.hookimpl
+def open_model(uri):
+    return {"lm:": Local(uri, "1"), "words:": Tokenizer(uri, "2")}.get(uri)
+"""
+
+
+def test_what_comes_out_is_of_the_kind_of_an_option(project: Project) -> None:
+    project.write("plugins/alike.py", ALIKE)
+    project.lines("a.jsonl", "one")
+    project.recipe("""
+        targets:
+          words: {from: a.jsonl, steps: [grow: {base: "words:"}]}
+          lm: {from: a.jsonl, steps: [grow: {base: "lm:"}]}
+          again: {from: a.jsonl, steps: [grow: {base: words}]}
+          good: {from: a.jsonl, steps: [need_tokenizer: {tokenizer: again}]}
+        """)
+    kinds = {stage.target: stage.gives for stage in project.plan().stages}
+    assert [kinds[name] for name in ("words", "lm", "again")] == [Tokenizer, CausalLM, Tokenizer]
+    project.recipe("""
+        targets:
+          lm: {from: a.jsonl, steps: [grow: {base: "lm:"}]}
+          bad: {from: a.jsonl, steps: [need_tokenizer: {tokenizer: lm}]}
+        """)
+    with pytest.raises(RecipeError, match="need_tokenizer needs a Tokenizer, but 'lm' is a CausalLM"):
+        project.plan()
 
 
 OWN_TYPE = """
