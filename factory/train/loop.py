@@ -1,4 +1,4 @@
-"""A training run over prompt and completion that survives kills: transformers' Trainer with our loss and checkpoints.
+"""A training run that survives kills: transformers' Trainer with our loss and checkpoints, whatever is learned from.
 
 This module loads torch and transformers; only a training step that runs imports it.
 """
@@ -6,9 +6,8 @@ This module loads torch and transformers; only a training step that runs imports
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from factory import Context, StepError
 
 from . import checkpoints
-from .batches import IGNORED, Example, LengthGrouped, collate
+from .batches import IGNORED, LengthGrouped
 
 NORMAL_BITS = 2**31 - 1  # seeds that numpy takes, too
 
@@ -48,13 +47,39 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Held:
+    """Examples that are measured and not learned: their negative log-likelihood (nats) over `unit`, lower is better.
+
+    metric  begins with `eval_`
+    unit    what the sum is divided by: labelled tokens for a loss, ln 2 · characters for bits per character
+    """
+
+    metric: str
+    examples: Sequence[Any]
+    unit: float
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run learns from and is measured on.
+
+    lengths  of the examples, in tokens: batches are of like length
+    collate  makes of a few examples what the model is called with, and `labels` (IGNORED: no loss), each (few, longest)
+    """
+
+    examples: Sequence[Any]
+    lengths: Sequence[int]
+    collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]]
+    held: Sequence[Held] = ()
+
+
+@dataclass(frozen=True)
 class Run:
-    """What a finished run tells: steps done, whose weights were taken, and the first and last losses (nats a token)."""
+    """What a finished run tells: steps done, whose weights were taken, and of each metric the first and last value."""
 
     steps: int
     taken: int
-    train_loss: tuple[float, float] | None
-    eval_loss: tuple[float, float] | None
+    ends: dict[str, tuple[float, float]]
 
 
 def steps_of(records: int, batch_size: int, accumulation: int, epochs: float, max_steps: int | None) -> tuple[int, int]:
@@ -63,9 +88,7 @@ def steps_of(records: int, batch_size: int, accumulation: int, epochs: float, ma
     return epoch, max_steps or math.ceil(epochs * epoch)
 
 
-def train(
-    model: Any, learned: Sequence[Example], held: Sequence[Example], plan: Plan, pad_id: int, ctx: Context
-) -> Run:
+def train(model: Any, material: Material, plan: Plan, ctx: Context) -> Run:
     """Train `model` in place, from the newest whole checkpoint in `ctx.workdir` if there is one.
 
     Resumed after a kill at any moment, a run on CPU gives the weights of one that was not killed, to the bit:
@@ -73,31 +96,30 @@ def train(
     seed and epoch alone. Raises StepError when the loss is not finite.
     """
     seed = ctx.rng("training").randrange(NORMAL_BITS)
-    trainer = CompletionTrainer(
+    trainer = TokenTrainer(
         model=model,
         args=_arguments(plan, seed, ctx.workdir),
-        data_collator=partial(collate, pad_id=pad_id),
-        train_dataset=list(learned),
-        eval_dataset=list(held),
+        data_collator=material.collate,
+        train_dataset=material.examples,
     )
-    trainer.plan, trainer.held = plan, sorted(held, key=len)
+    trainer.plan, trainer.material = plan, material
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Watch(trainer, ctx, plan, bool(held)))
+    trainer.add_callback(Watch(trainer, ctx, plan, material))
     newest = checkpoints.latest(ctx.workdir)
     steps, log = checkpoints.history(newest) if newest else (0, [])
     # transformers would take one more step from a checkpoint that was the last
-    if newest and (steps >= plan.total or out_of_patience(log, plan.patience)):
+    if newest and (steps >= plan.total or out_of_patience(log, material.held, plan.patience)):
         source = newest
     else:
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
         steps, log, source = trainer.state.global_step, trainer.state.log_history, None
     taken = steps
     if plan.patience is not None:
-        taken = best_step(log) or steps
+        taken = best_step(log, material.held) or steps
         source = checkpoints.folder_of(ctx.workdir, taken)
     if source is not None:
         trainer._load_from_checkpoint(str(source))
-    return Run(steps, taken, ends(log, "loss"), ends(log, "eval_loss"))
+    return Run(steps, taken, ends(log))
 
 
 def _arguments(plan: Plan, seed: int, workdir: Path) -> TrainingArguments:
@@ -132,43 +154,44 @@ def _arguments(plan: Plan, seed: int, workdir: Path) -> TrainingArguments:
     )
 
 
-class CompletionTrainer(Trainer):  # type: ignore[misc]
-    """Loss on the completion's tokens only, each token of a step weighing the same; checkpoints that are whole."""
+class TokenTrainer(Trainer):  # type: ignore[misc]
+    """Loss on the labelled tokens only, each token of a step weighing the same; checkpoints that are whole."""
 
     plan: Plan
-    held: list[Example]
+    material: Material
     control: Any  # transformers' flags: evaluate, save, stop
     loss_is_scaled_for_ga = True  # compute_loss divides by the tokens of the whole step
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGrouped:
-        lengths = [len(example) for example in self.train_dataset]
-        return LengthGrouped(lengths, self.args.train_batch_size, self.args.seed)
+        return LengthGrouped(self.material.lengths, self.args.train_batch_size, self.args.seed)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Mean negative log-likelihood in nats, over the completion tokens of all batches of this step."""
-        total = completion_nll(model, self.model.get_output_embeddings(), inputs)
+        """Mean negative log-likelihood in nats, over the labelled tokens of all batches of this step."""
+        total = token_nll(model, self.model.get_output_embeddings(), inputs)
         tokens = num_items_in_batch if num_items_in_batch is not None else (inputs["labels"] != IGNORED).sum()
         # the count is over all processes, whose gradients are then averaged
         loss = total / tokens * self.accelerator.num_processes
         return (loss, None) if return_outputs else loss
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Mean loss per completion token of the held-out records, every token weighing the same."""
-        model, head = self.model_wrapped, self.model.get_output_embeddings()
-        model.eval()
-        total, tokens = 0.0, 0
-        with torch.no_grad():
-            for start in range(0, len(self.held), self.plan.batch_size):
-                batch = self.data_collator(self.held[start : start + self.plan.batch_size])
-                batch = {name: value.to(self.args.device) for name, value in batch.items()}
-                total += completion_nll(model, head, batch).item()
-                tokens += int((batch["labels"] != IGNORED).sum())
-        metrics = {"eval_loss": total / tokens}
+        """The metric of every held-out set, each token of a set weighing the same."""
+        self.model_wrapped.eval()
+        metrics = {held.metric: self._nll(held.examples) / held.unit for held in self.material.held}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _nll(self, examples: Sequence[Any]) -> float:
+        """Summed negative log-likelihood (nats)."""
+        total, size = 0.0, self.plan.batch_size
+        with torch.no_grad():
+            for start in range(0, len(examples), size):
+                few = [examples[at] for at in range(start, min(start + size, len(examples)))]
+                batch = {name: value.to(self.args.device) for name, value in self.data_collator(few).items()}
+                total += token_nll(self.model_wrapped, self.model.get_output_embeddings(), batch).item()
+        return total
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
@@ -176,22 +199,24 @@ class CompletionTrainer(Trainer):  # type: ignore[misc]
             return
         workdir, step = Path(self.args.output_dir), self.state.global_step
         checkpoints.seal(checkpoints.folder_of(workdir, step))
-        best = best_step(self.state.log_history) if self.plan.patience is not None else None
+        best = best_step(self.state.log_history, self.material.held) if self.plan.patience is not None else None
         checkpoints.clear(workdir, {step, best or step})
 
 
-def completion_nll(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+def token_nll(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Summed negative log-likelihood (nats) of the labelled tokens of a batch.
 
-    The head sees only the positions before a labelled token: of a prompt's tokens no logits are made, which are
-    vocabulary × 4 bytes each. It is a hook, not a call of the head, so that whatever wraps the model (autocast,
-    FSDP) sees one forward pass.
+    The model is called with all that the batch holds but `labels`, and without a cache: with one, packed documents
+    would see each other. The head sees only the positions before a labelled token: of a prompt's tokens no logits are
+    made, which are vocabulary × 4 bytes each. It is a hook, not a call of the head, so that whatever wraps the model
+    (autocast, FSDP) sees one forward pass.
     """
+    inputs = {name: value for name, value in batch.items() if name != "labels"}
     labels = batch["labels"][:, 1:]
     wanted = labels != IGNORED
     hook = head.register_forward_pre_hook(lambda _, given: (given[0][:, :-1][wanted], *given[1:]))
     try:
-        outputs = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
+        outputs = model(**inputs, use_cache=False)
     finally:
         hook.remove()
     return functional.cross_entropy(outputs.logits.float(), labels[wanted], reduction="sum")
@@ -200,27 +225,27 @@ def completion_nll(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> tor
 class Watch(TrainerCallback):  # type: ignore[misc]
     """When to evaluate, to save and to stop; and news for who is watching."""
 
-    def __init__(self, trainer: CompletionTrainer, ctx: Context, plan: Plan, holds: bool) -> None:
-        self.trainer, self.ctx, self.plan, self.holds = trainer, ctx, plan, holds
+    def __init__(self, trainer: TokenTrainer, ctx: Context, plan: Plan, material: Material) -> None:
+        self.trainer, self.ctx, self.plan, self.held = trainer, ctx, plan, material.held
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.holds and state.global_step == 0:
+        if self.held and state.global_step == 0:
             self.trainer.evaluate()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         step, plan = state.global_step, self.plan
-        control.should_evaluate = self.holds and (step % plan.evaluate_every == 0 or step == plan.total)
+        control.should_evaluate = bool(self.held) and (step % plan.evaluate_every == 0 or step == plan.total)
         # An evaluated state may turn out the best, so it is saved; transformers evaluates before it saves.
         best_wanted = control.should_evaluate and plan.patience is not None
         control.should_save = step % plan.checkpoint_every == 0 or best_wanted
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        control.should_training_stop |= out_of_patience(state.log_history, self.plan.patience)
+        control.should_training_stop |= out_of_patience(state.log_history, self.held, self.plan.patience)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
         step = state.global_step
-        if "eval_loss" in logs:
-            self.ctx.log(step, eval_loss=logs["eval_loss"])
+        if measured := {held.metric: logs[held.metric] for held in self.held if held.metric in logs}:
+            self.ctx.log(step, **measured)
         if "loss" in logs:
             if not math.isfinite(logs["loss"]):
                 raise StepError(f"the training loss is {logs['loss']} at step {step}; try a lower learning_rate")
@@ -228,22 +253,32 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             self.ctx.progress(step, self.plan.total, f"loss {logs['loss']:.3f}")
 
 
-def out_of_patience(log: list[dict[str, Any]], patience: int | None) -> bool:
-    """Whether none of the last `patience` evaluations had a lower loss than all before them.
+def judged(log: Sequence[dict[str, Any]], held: Sequence[Held]) -> list[tuple[float, int]]:
+    """(what an evaluation is judged by, its step) in order: the mean over the metrics of the held-out sets.
 
     Read from the log alone, which checkpoints keep, so a resumed run decides as an undisturbed one.
     """
-    losses = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
-    return patience is not None and bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
+    names = [one.metric for one in held]
+    found = [entry for entry in log if names and names[0] in entry]
+    return [(sum(entry[name] for name in names) / len(names), int(entry["step"])) for entry in found]
 
 
-def best_step(log: list[dict[str, Any]]) -> int | None:
+def out_of_patience(log: Sequence[dict[str, Any]], held: Sequence[Held], patience: int | None) -> bool:
+    """Whether none of the last `patience` evaluations was better than all before them."""
+    values = [value for value, _ in judged(log, held)]
+    return patience is not None and bool(values) and len(values) - 1 - values.index(min(values)) >= patience
+
+
+def best_step(log: Sequence[dict[str, Any]], held: Sequence[Held]) -> int | None:
     """The step, after the first, whose evaluation was lowest (the earliest of equals); None before any."""
-    found = [(entry["eval_loss"], entry["step"]) for entry in log if "eval_loss" in entry and entry["step"] > 0]
-    return int(min(found)[1]) if found else None
+    found = [(value, step) for value, step in judged(log, held) if step > 0]
+    return min(found)[1] if found else None
 
 
-def ends(log: list[dict[str, Any]], name: str) -> tuple[float, float] | None:
-    """The first and the last value logged under a name."""
-    values = [float(entry[name]) for entry in log if name in entry]
-    return (values[0], values[-1]) if values else None
+def ends(log: Sequence[dict[str, Any]]) -> dict[str, tuple[float, float]]:
+    """Name -> the first and the last value logged under it."""
+    found: dict[str, tuple[float, float]] = {}
+    for entry in log:
+        for name, value in entry.items():
+            found[name] = (found.get(name, (value, value))[0], value)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from factory import CausalLM, Context, Dataset, InputError, PromptCompletion, St
 from factory.models.loading import load_causal_lm, load_tokenizer
 
 from .adapters import LoraOptions, add_lora, root_of, save_lora
-from .batches import encode_examples, split_validation
+from .batches import collate, encode_examples, split_validation
 
 if TYPE_CHECKING:
     from .loop import Plan, Run
@@ -81,7 +82,7 @@ def sft(
         raise StepError(f"sft: of {len(dataset)} records none is left to learn from ({len(held)} are held out)")
     if early_stopping is not None and not held:
         raise StepError("sft: early_stopping needs held-out records, but the records have only one prompt")
-    from .loop import Plan, steps_of, train
+    from .loop import Held, Material, Plan, steps_of, train
 
     per_epoch, total = steps_of(len(learned), batch_size, accumulation, epochs, max_steps)
     if gradient_checkpointing is None:
@@ -105,7 +106,14 @@ def sft(
     stored_as = model.dtype
     # full: float32 weights to update, even where a GPU computes in bfloat16 (by autocast)
     model = model.float() if method == "full" else add_lora(model, lora, ctx.rng("adapters").randrange(2**31 - 1))
-    run = train(model, learned, held, plan, tokenizer.pad_token_id or 0, ctx)
+    material = Material(
+        examples=learned,
+        lengths=[len(example) for example in learned],
+        collate=partial(collate, pad_id=tokenizer.pad_token_id or 0),
+        # the first token of an example is never predicted
+        held=[Held("eval_loss", sorted(held, key=len), sum(sum(one.learned[1:]) for one in held))] if held else [],
+    )
+    run = train(model, material, plan, ctx)
     _save(model, method, stored_as, ctx, root, earlier, tokenizer)
     counts = {"records learned": len(learned), "held out": len(held), "dropped": len(dataset) - len(examples)}
     ctx.report("Training", _table(base, method, model, plan, run, counts))
@@ -140,8 +148,8 @@ def _table(base: CausalLM, method: str, model: Any, plan: Plan, run: Run, counts
         "steps": stopped if run.taken == run.steps else f"{stopped}; weights of step {run.taken}",
         "learning rate": f"{plan.learning_rate:g}",
     }
-    for name, losses in (("training loss", run.train_loss), ("held-out loss", run.eval_loss)):
-        if losses:
-            rows[name] = f"{losses[0]:.4f} → {losses[1]:.4f}"
+    for name, metric in (("training loss", "loss"), ("held-out loss", "eval_loss")):
+        if metric in run.ends:
+            rows[name] = "{:.4f} → {:.4f}".format(*run.ends[metric])
     lines = [f"| {name} | {value} |" for name, value in rows.items()]
     return "\n".join(["| | |", "|---|---|", *lines, "", "Losses are nats per completion token, first → last."])
