@@ -7,4 +7,6 @@ import factory
 
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
-    return []
+    from .measure import measure_vocabulary
+
+    return [measure_vocabulary]

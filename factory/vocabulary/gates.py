@@ -58,20 +58,24 @@ def broken_round_trips(tokenizer: Tokenizer, lines: Iterable[str]) -> list[str]:
     token are not judged, nor, where nothing is promised, those with an unknown token: coverage counts what is lost.
     """
     tokenizer, pieces = unbounded(tokenizer), pieces_of(tokenizer)
-    unjudged = pieces.special if pieces.exact or pieces.unknown is None else pieces.special | {pieces.unknown}
     broken = []
     for batch in batches(lines):
-        cut = encoded(tokenizer, batch)
-        decoded = tokenizer.decode_batch(cut, skip_special_tokens=False)
-        for line, ids, back in zip(batch, cut, decoded, strict=True):
-            if back == line or not unjudged.isdisjoint(ids):
-                continue
-            wanted = line.replace(MARKER, " ") if pieces.marked else line
-            if back == wanted:
-                continue
-            seen = as_seen(tokenizer, line)
-            if pieces.exact or seen not in (found := as_seen(tokenizer, back), MARKER + found):
-                broken.append(line)
+        broken += [batch[at] for at in not_restored(tokenizer, pieces, batch, encoded(tokenizer, batch))]
+    return broken
+
+
+def not_restored(tokenizer: Tokenizer, pieces: Pieces, lines: list[str], ids: list[list[int]]) -> list[int]:
+    """Places of the `broken_round_trips` among lines that are encoded already."""
+    unjudged = pieces.special if pieces.exact or pieces.unknown is None else pieces.special | {pieces.unknown}
+    broken = []
+    decoded = tokenizer.decode_batch(ids, skip_special_tokens=False)
+    for at, (line, cut, back) in enumerate(zip(lines, ids, decoded, strict=True)):
+        wanted = line.replace(MARKER, " ") if pieces.marked else line
+        if back == wanted or not unjudged.isdisjoint(cut):
+            continue
+        seen = as_seen(tokenizer, line)
+        if pieces.exact or seen not in (found := as_seen(tokenizer, back), MARKER + found):
+            broken.append(at)
     return broken
 
 
