@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from factory import CausalLM, Context, Dataset, InputError, PromptCompletion, StepError, step
 from factory.models.loading import load_causal_lm, load_tokenizer
 
-from .adapters import LoraOptions, add_lora, root_of, save_lora
+from .adapters import LoraOptions, add_lora, root_of
 from .batches import collate, encode_examples, split_validation
-
-if TYPE_CHECKING:
-    from .loop import Plan, Run
+from .results import first_to_last, save_model, table, training_rows
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -114,42 +110,10 @@ def sft(
         held=[Held("eval_loss", sorted(held, key=len), sum(sum(one.learned[1:]) for one in held))] if held else [],
     )
     run = train(model, material, plan, ctx)
-    _save(model, method, stored_as, ctx, root, earlier, tokenizer)
+    save_model(model, tokenizer, base, ctx.output, root, earlier, stored_as if method == "full" else None)
     counts = {"records learned": len(learned), "held out": len(held), "dropped": len(dataset) - len(examples)}
-    ctx.report("Training", _table(base, method, model, plan, run, counts))
-    return CausalLM(uri=str(ctx.output), path=ctx.output)
-
-
-def _save(
-    model: Any, method: str, stored_as: Any, ctx: Context, root: Path | str, earlier: Path | None, tokenizer: Any
-) -> None:
-    """Write the folder afresh: a kill may have left half of one."""
-    shutil.rmtree(ctx.output, ignore_errors=True)
-    ctx.output.mkdir(parents=True)
-    if method == "full":
-        model.config.use_cache = True  # off while training; a saved config would slow every answer
-        model.to(stored_as).save_pretrained(ctx.output)
-    else:
-        save_lora(model, ctx.output, root, earlier)
-    tokenizer.save_pretrained(ctx.output)
-
-
-def _table(base: CausalLM, method: str, model: Any, plan: Plan, run: Run, counts: dict[str, int]) -> str:
-    """What was trained, on what, and how the losses went, in Markdown."""
-    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    # a 4-bit weight holds two values in a byte, so peft's own count is asked where there is one
-    whole = model.get_nb_trainable_parameters()[1] if method != "full" else trained
-    stopped = f"{run.steps} of {plan.total}" if run.steps < plan.total else f"{run.steps}"
-    rows = {
-        "base": base.uri,
-        "method": method,
-        "trained parameters": f"{trained:,} of {whole:,} ({trained / whole:.2%})",
-        **{name: f"{value:,}" for name, value in counts.items()},
-        "steps": stopped if run.taken == run.steps else f"{stopped}; weights of step {run.taken}",
-        "learning rate": f"{plan.learning_rate:g}",
-    }
+    rows = training_rows(base, method, model, plan, run, counts)
     for name, metric in (("training loss", "loss"), ("held-out loss", "eval_loss")):
-        if metric in run.ends:
-            rows[name] = "{:.4f} → {:.4f}".format(*run.ends[metric])
-    lines = [f"| {name} | {value} |" for name, value in rows.items()]
-    return "\n".join(["| | |", "|---|---|", *lines, "", "Losses are nats per completion token, first → last."])
+        rows |= first_to_last(name, run, metric)
+    ctx.report("Training", table(rows, "Losses are nats per completion token, first → last."))
+    return CausalLM(uri=str(ctx.output), path=ctx.output)

@@ -1,0 +1,62 @@
+"""What a training step leaves behind: the model's folder, and a table of what was done."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from factory import Model
+from factory.models.extension import extension_of
+
+from .adapters import save_adapter
+
+if TYPE_CHECKING:
+    from .loop import Plan, Run
+
+
+def save_model(
+    model: Any, tokenizer: Any, base: Model, output: Path, root: Path | str, earlier: Path | None, full: Any
+) -> None:
+    """Write the folder afresh, for a kill may have left half of one: weights, tokenizer, the note of new rows.
+
+    root, earlier  of an adapter: what it stands on, and the adapter that was merged into that
+    full           the type in which all weights are stored, a torch.dtype; None: the model is an adapter
+    """
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    if full is not None:
+        model.config.use_cache = True  # off while training; a saved config would slow every answer
+        model.to(full).save_pretrained(output)
+    else:
+        save_adapter(model, output, root, earlier)
+    tokenizer.save_pretrained(output)
+    if added := extension_of(base):
+        added.save(output)
+
+
+def training_rows(base: Model, method: str, model: Any, plan: Plan, run: Run, counts: dict[str, int]) -> dict[str, str]:
+    """What was trained, on what and for how long: the name of a row of the table -> what stands in it."""
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    # a 4-bit weight holds two values in a byte, so peft's own count is asked where there is one
+    whole = model.get_nb_trainable_parameters()[1] if method != "full" else trained
+    stopped = f"{run.steps} of {plan.total}" if run.steps < plan.total else f"{run.steps}"
+    return {
+        "base": base.uri,
+        "method": method,
+        "trained parameters": f"{trained:,} of {whole:,} ({trained / whole:.2%})",
+        **{name: f"{value:,}" for name, value in counts.items()},
+        "steps": stopped if run.taken == run.steps else f"{stopped}; weights of step {run.taken}",
+        "learning rate": f"{plan.learning_rate:g}",
+    }
+
+
+def first_to_last(name: str, run: Run, metric: str) -> dict[str, str]:
+    """The row of a metric; none where it was never measured."""
+    return {name: "{:.4f} → {:.4f}".format(*run.ends[metric])} if metric in run.ends else {}
+
+
+def table(rows: dict[str, str], note: str) -> str:
+    """Two columns in Markdown, with a sentence below."""
+    lines = [f"| {name} | {value} |" for name, value in rows.items()]
+    return "\n".join(["| | |", "|---|---|", *lines, "", note])
