@@ -1,84 +1,27 @@
-"""The labelling server over real HTTP: who is let in, what is shown, and that no vote is lost."""
+"""The labelling server over real HTTP: who is let in, and what is shown."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import signal
-import sqlite3
-import statistics
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from label_page import HERE, items, person
 
-from factory import assistant, user
-from factory.preference.comparisons import item_key
 from factory.preference.labelling.api import Desk
 from factory.preference.labelling.security import DAYS, HEADERS, Hosts, Sessions
 from factory.preference.labelling.server import PAGES, STATIC, File, application, page_files, running
-from factory.preference.labelling.store import Item, Labels
+from factory.preference.labelling.store import Labels
 
-HERE = "127.0.0.1"
 FILES = {
     "/": File(b"<!doctype html>page", "text/html", '"1"'),
     "/static/app.js": File(b"let x", "text/javascript", '"2"'),
     "/static/icon.svg": File(b"<svg/>", "image/svg+xml", '"3"'),
 }
-
-
-def items(count: int, answers: int = 2) -> Iterator[Item]:
-    for number in range(count):
-        prompt = user(f"Question {number}?")
-        completions = [assistant(f"Answer **{place}** to {number}, by nobody") for place in range(answers)]
-        models = [f"secret-model-{place}" for place in range(answers)]
-        yield Item(item_key(prompt, completions), prompt, completions, judged=0.123456, models=models)
-
-
-class Page:
-    """One person at the page: a cookie jar of their own, and the headers a browser would send."""
-
-    def __init__(self, session: Any, port: int) -> None:
-        self.session, self.port = session, port
-        self.base = f"http://{HERE}:{port}"
-
-    async def ask(self, method: str, path: str, body: Any = None, **headers: str | None) -> tuple[int, Any, Any]:
-        sent: dict[str, str] = {}
-        if method == "POST":
-            sent = {"Origin": self.base, "Sec-Fetch-Site": "same-origin", "Content-Type": "application/json"}
-        for name, value in headers.items():
-            name = name.replace("_", "-")
-            sent.pop(name, None)
-            if value is not None:
-                sent[name] = value
-        data = body if isinstance(body, bytes) else json.dumps(body if body is not None else {}).encode()
-        wait = self.session.request(
-            method, self.base + path, data=data if method == "POST" else None, headers=sent, allow_redirects=False
-        )
-        async with wait as answer:
-            text = await answer.text()
-            said = json.loads(text) if text and answer.content_type == "application/json" else text
-            return answer.status, said, answer.headers
-
-    async def enter(self, token: str) -> None:
-        status, _, _ = await self.ask("GET", f"/?token={token}")
-        assert status == 303
-
-
-@asynccontextmanager
-async def person(port: int, token: str = "") -> AsyncIterator[Page]:
-    import aiohttp
-
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
-        page = Page(session, port)
-        if token:
-            await page.enter(token)
-        yield page
 
 
 @pytest.fixture
@@ -557,153 +500,3 @@ def test_someone_who_has_done_all_is_told_so(serve: Callable[..., None], labels:
             assert (await ana.ask("GET", "/api/next"))[1]["progress"] == {"done": 6, "mine": 6, "total": 6}
 
     serve(test)
-
-
-# Many at once, and the end of the process
-
-
-SERVER = """
-import asyncio, json, sys
-from pathlib import Path
-from factory.preference.labelling.api import Desk
-from factory.preference.labelling.security import Hosts, Sessions
-from factory.preference.labelling.server import application, running
-from factory.preference.labelling.store import Labels
-async def main(folder, port):
-    labels = Labels.open(Path(folder))
-    app = application(Desk(labels, "t", "", lambda who: {}), Sessions(labels.folder), Hosts("127.0.0.1"), {})
-    async with running(app, "127.0.0.1", port) as port:
-        print(port, flush=True)
-        await asyncio.Event().wait()
-asyncio.run(main(sys.argv[1], int(sys.argv[2])))
-"""
-
-
-def start(folder: Path, port: int = 0) -> tuple[subprocess.Popen[str], int]:
-    """A server in a process of its own."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(folder), str(port)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    return process, int(process.stdout.readline())
-
-
-def votes_in(folder: Path) -> list[tuple[str, str]]:
-    with sqlite3.connect(folder / "labels.sqlite") as db:
-        return list(
-            db.execute(
-                "SELECT views.view, votes.who FROM votes JOIN views ON views.number = votes.view WHERE undone IS NULL"
-            )
-        )
-
-
-async def cast(page: Page, votes: int, pause: Callable[[], float]) -> tuple[list[str], list[float]]:
-    """Vote: the views that were answered with ok, and how many seconds each answer took."""
-    done, took = [], []
-    _, shown, _ = await page.ask("GET", "/api/next")
-    for _ in range(votes):
-        await asyncio.sleep(pause())
-        started = time.perf_counter()
-        status, said, _ = await page.ask("POST", "/api/vote", {"view": shown["view"], "choice": "2", "seconds": 1.0})
-        took.append(time.perf_counter() - started)
-        assert status == 200
-        done.append(shown["view"])
-        shown = said["next"]
-    return done, took
-
-
-def crowd(folder: Path, people: int, votes: int, pause: Callable[[], float]) -> tuple[list[str], list[float]]:
-    """Many people voting, each in a session of their own, at a server of its own process."""
-    with Labels.open(folder) as labels:
-        labels.configure(overlap=2)
-        tokens = [labels.invite(f"person {number}") for number in range(people)]
-    process, port = start(folder)
-
-    async def one(token: str, ready: asyncio.Barrier) -> tuple[list[str], list[float]]:
-        async with person(port, token) as page:
-            await ready.wait()
-            return await cast(page, votes, pause)
-
-    async def main() -> list[tuple[list[str], list[float]]]:
-        ready = asyncio.Barrier(people)
-        return await asyncio.gather(*(one(token, ready) for token in tokens))
-
-    try:
-        found = asyncio.run(main())
-    finally:
-        process.kill()
-        process.wait()
-    return [view for views, _ in found for view in views], sorted(time for _, times in found for time in times)
-
-
-@pytest.mark.builds
-def test_fifty_people_at_once_lose_nothing(tmp_path: Path) -> None:
-    with Labels.open(tmp_path) as labels:
-        labels.fill(items(400))
-    answered, took = crowd(tmp_path, 50, 6, lambda: 0.0)
-    stored = votes_in(tmp_path)
-    assert len(answered) == 300
-    assert sorted(answered) == sorted(view for view, _ in stored)
-    assert {who for _, who in stored} == {f"person {number}" for number in range(50)}
-    print(f"\n50 people without a pause: p50 {1000 * statistics.median(took):.0f} ms, p95 {1000 * took[285]:.0f} ms")
-
-
-@pytest.mark.slow
-def test_fifty_people_wait_less_than_a_tenth_of_a_second(tmp_path: Path) -> None:
-    import random
-
-    with Labels.open(tmp_path) as labels:
-        labels.fill(items(10_000))
-    draw = random.Random(0)
-    answered, took = crowd(tmp_path, 50, 8, lambda: draw.uniform(1, 3))  # faster than anyone reads
-    assert len(votes_in(tmp_path)) == len(answered) == 400
-    p95 = took[380]
-    print(f"\n50 people, 10,000 items: p50 {1000 * statistics.median(took):.1f} ms, p95 {1000 * p95:.1f} ms")
-    assert p95 < 0.1
-
-
-@pytest.mark.builds
-def test_no_vote_that_was_answered_is_lost_in_a_kill(tmp_path: Path) -> None:
-    with Labels.open(tmp_path) as labels:
-        labels.fill(items(300))
-        tokens = [labels.invite(name) for name in ("ana", "bob", "eve")]
-    answered: list[str] = []
-
-    async def vote_until_killed(port: int, token: str, cookies: dict[str, str]) -> None:
-        import aiohttp
-
-        async with person(port) as page:
-            try:
-                headers = {} if token not in cookies else {"Cookie": cookies[token]}
-                if not headers:
-                    _, _, got = await page.ask("GET", f"/?token={token}")
-                    cookies[token] = got["Set-Cookie"].partition(";")[0]
-                    headers = {"Cookie": cookies[token]}
-                _, shown, _ = await page.ask("GET", "/api/next", **headers)
-                while True:
-                    status, said, _ = await page.ask(
-                        "POST", "/api/vote", {"view": shown["view"], "choice": "4"}, **headers
-                    )
-                    assert status == 200
-                    answered.append(shown["view"])
-                    shown = said["next"]
-            except (aiohttp.ClientError, OSError):
-                return
-
-    async def round_of_votes(kill_after: int, cookies: dict[str, str]) -> None:
-        process, port = start(tmp_path)
-        before = len(answered)
-        people = [asyncio.create_task(vote_until_killed(port, token, cookies)) for token in tokens]
-        while len(answered) < before + kill_after:
-            await asyncio.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
-        await asyncio.gather(*people)
-        process.wait()
-
-    cookies: dict[str, str] = {}
-    for kill_after in (7, 11, 16):  # the same sessions go on at each new server
-        asyncio.run(round_of_votes(kill_after, cookies))
-    stored = [view for view, _ in votes_in(tmp_path)]
-    assert len(stored) == len(set(stored))
-    assert set(answered) <= set(stored)
-    assert len(stored) <= len(answered) + 9  # at most one of each person whose answer was on its way, three times

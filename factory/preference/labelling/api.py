@@ -5,9 +5,9 @@ Answers leave here in the order that was drawn for the annotator, without models
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from .items import View
+    from .line import Line
+    from .showing import Rendered, Showing
     from .store import Labels
 
 LONGEST = {"view": 200, "choice": 40, "reason": 2_000, "note": 10_000}  # characters
@@ -38,6 +40,23 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
+class Turn:
+    """What an annotator sees next: an item, None where all is done, and what the page is told beside it."""
+
+    view: View | None
+    told: Body
+    voted: bool = False
+
+    def body(self, item: Rendered | None) -> Body:
+        """Everything, with the item's texts as they were rendered."""
+        told = self.told
+        if self.view is not None and item is not None:
+            answers = [item.answers[place] for place in self.view.shown]
+            told = {**told, "prompt": item.prompt, "answers": answers}
+        return {"ok": True, "next": told} if self.voted else told
+
+
+@dataclass(frozen=True)
 class Desk:
     """Where votes are taken: a label set and what its page shows around the items.
 
@@ -49,18 +68,18 @@ class Desk:
     guidelines_html: str
     agreement: Callable[[str], Mapping[str, Any]]
 
-    def next(self, who: str, body: Body) -> Body:
+    def next(self, who: str, body: Body) -> Turn:
         """The item on the annotator's screen, the same until it is voted on."""
         return self._shown(who, self.labels.next(who))
 
-    def undo(self, who: str, body: Body) -> Body:
+    def undo(self, who: str, body: Body) -> Turn:
         """The item of the latest vote, which is taken back."""
         view = self.labels.undo(who)
         if view is None:
             raise Refused(409, "There is no vote of yours to take back.")
         return self._shown(who, view)
 
-    def vote(self, who: str, body: Body) -> Body:
+    def vote(self, who: str, body: Body) -> Turn:
         """Keep a vote, and the item after it."""
         view, choice = _text(body, "view"), _text(body, "choice")
         reason, note = _text(body, "reason", ""), _text(body, "note", "")
@@ -88,7 +107,7 @@ class Desk:
             raise Refused(409, _sentence(error)) from None
         except ValueError as error:
             raise Refused(400, _sentence(error)) from None
-        return {"ok": True, "next": self.next(who, {})}
+        return replace(self.next(who, {}), voted=True)
 
     def diff(self, who: str, body: Body) -> Body:
         """The two answers on the screen, or any two of a ranking, word by word."""
@@ -120,7 +139,7 @@ class Desk:
             raise Refused(400, f"'answer' of an edit is a place from 0 to {len(shown) - 1}.")
         return {"answer": shown[edit["answer"]], "text": edit["text"]}
 
-    def _shown(self, who: str, view: View | None) -> Body:
+    def _shown(self, who: str, view: View | None) -> Turn:
         progress = self.labels.progress(who)
         common = {
             "progress": {name: progress[name] for name in ("done", "mine", "total")},
@@ -129,18 +148,11 @@ class Desk:
             "guidelines_html": self.guidelines_html,
         }
         if view is None:
-            return {"done": True, **common}
+            return Turn(None, {"done": True, **common})
         vote = dict(view.vote) if view.vote else None
         if vote and vote.get("edit"):
             vote["edit"] = {**vote["edit"], "answer": view.shown.index(vote["edit"]["answer"])}
-        return {
-            "view": view.view,
-            "mode": view.mode,
-            "prompt": [{"role": one["role"], **render_message([one])} for one in view.item.prompt],
-            "answers": [render_message(view.item.completions[place]) for place in view.shown],
-            "vote": vote,
-            **common,
-        }
+        return Turn(view, {"view": view.view, "mode": view.mode, "vote": vote, **common})
 
 
 def _text(body: Body, name: str, otherwise: str | None = None) -> str:
@@ -159,17 +171,15 @@ def _sentence(error: ValueError) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
-ROUTES = {
+TURNS: dict[tuple[str, str], Callable[[Desk, str, Body], Turn]] = {
     ("GET", "/api/next"): Desk.next,
     ("POST", "/api/vote"): Desk.vote,
     ("POST", "/api/undo"): Desk.undo,
-    ("POST", "/api/diff"): Desk.diff,
-    ("GET", "/api/agreement"): Desk.agreed,
 }
 
 
-def routes(desk: Desk, workers: Executor, aside: Executor) -> list[web.RouteDef]:
-    """The routes of ROUTES. Each request is done in one thread: database, rendering and JSON.
+def routes(desk: Desk, line: Line, showing: Showing, workers: Executor, aside: Executor) -> list[web.RouteDef]:
+    """Turns are taken in one line and shown once they are kept; what only reads is done beside it.
 
     Agreement takes seconds where there are many votes; `aside`, a thread of its own, keeps it from the others'.
     """
@@ -177,22 +187,35 @@ def routes(desk: Desk, workers: Executor, aside: Executor) -> list[web.RouteDef]
 
     from aiohttp import web
 
-    def route(method: str, path: str, act: Callable[[Desk, str, Body], Body]) -> web.RouteDef:
-        def work(who: str, data: bytes) -> tuple[int, bytes]:
-            try:
-                return 200, orjson.dumps(act(desk, who, _body(data)))
-            except Refused as error:
-                return error.status, orjson.dumps({"error": str(error)})
+    async def turn(act: Callable[[Desk, str, Body], Turn], who: str, data: bytes) -> Body:
+        made = await line.do(lambda: act(desk, who, _body(data)))
+        item = None if made.view is None else await showing.shown(made.view.item)
+        showing.go_ahead()
+        return made.body(item)
 
+    def read_in(threads: Executor) -> Callable[..., Awaitable[Body]]:
+        async def read(act: Callable[[Desk, str, Body], Body], who: str, data: bytes) -> Body:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(threads, lambda: act(desk, who, _body(data)))
+
+        return read
+
+    def route(method: str, path: str, act: Callable[..., Any], do: Callable[..., Awaitable[Body]]) -> web.RouteDef:
         async def handle(request: web.Request) -> web.Response:
-            data = await request.read()
-            threads = aside if act is Desk.agreed else workers
-            status, answer = await asyncio.get_running_loop().run_in_executor(threads, work, request[who_key()], data)
+            try:
+                status, said = 200, await do(act, request[who_key()], await request.read())
+            except Refused as error:
+                status, said = error.status, {"error": str(error)}
+            answer = orjson.dumps(said)
             return web.Response(body=answer, status=status, content_type="application/json", charset="utf-8")
 
         return web.RouteDef(method, path, handle, {})
 
-    return [route(method, path, act) for (method, path), act in ROUTES.items()]
+    return [
+        *(route(method, path, act, turn) for (method, path), act in TURNS.items()),
+        route("POST", "/api/diff", Desk.diff, read_in(workers)),
+        route("GET", "/api/agreement", Desk.agreed, read_in(aside)),
+    ]
 
 
 def _body(data: bytes) -> Body:

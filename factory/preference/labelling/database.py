@@ -106,31 +106,54 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        db.execute("ROLLBACK")
+        if db.in_transaction:  # a full disk ends it by itself
+            db.execute("ROLLBACK")
         raise
     db.execute("COMMIT")
+
+
+@contextmanager
+def part(db: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing within a transaction, whose other parts stay."""
+    db.execute("SAVEPOINT part")
+    try:
+        yield
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK TO part")
+            db.execute("RELEASE part")
+        raise
+    db.execute("RELEASE part")
 
 
 class Writer:
     """Transactions of many threads on one connection, one at a time, their way to the disk shared.
 
     An fsync takes 0.3 to 10 ms, so fifty votes that each wait for their own wait for half a second. Here the first that
-    is done writes the log out for all that were committed by then (group commit), and the next ones need not.
+    is done writes the log out for all that were committed by then (group commit), and the next ones need not. A
+    transaction begun within another is a part of that one, and is on the disk when that one is.
     """
 
     def __init__(self, db: sqlite3.Connection, folder: Path) -> None:
         self.db, self.lock, self._syncing = db, threading.RLock(), threading.Lock()
         self._committed = self._synced = 0
+        self._on_disk = False  # whether a part of the transaction at work wants it
         self._log = open(folder / f"{FILE}-wal", "r+b", buffering=0)  # noqa: SIM115
 
     @contextmanager
     def __call__(self, on_disk: bool = True) -> Iterator[sqlite3.Connection]:
         """A transaction. With on_disk, neither a kill nor a power cut loses it once this is left."""
         with self.lock:
+            if self.db.in_transaction:
+                with part(self.db):
+                    yield self.db
+                self._on_disk |= on_disk
+                return
+            self._on_disk = on_disk
             with transaction(self.db):
                 yield self.db
             self._committed += 1
-            mine = self._committed
+            mine, on_disk = self._committed, self._on_disk
         if on_disk:
             with self._syncing:
                 if self._synced < mine:

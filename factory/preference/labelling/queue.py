@@ -54,6 +54,8 @@ SEEN = """EXISTS (SELECT 1 FROM views AS v WHERE v.unit = units.number AND v.who
 # Worth most first; then those with votes but not enough of them; then in the order of the dataset.
 NEXT = f"""SELECT number FROM units INDEXED BY units_wanted WHERE wanted = 1 AND NOT {SEEN}
            AND votes + {HELD} < :overlap ORDER BY worth DESC, votes DESC, number LIMIT 1"""
+COMING = """SELECT item, items.key FROM units INDEXED BY units_wanted JOIN items ON items.number = item WHERE wanted = 1
+            ORDER BY worth DESC, votes DESC, units.number LIMIT ?"""
 GOLD = f"""SELECT number FROM units INDEXED BY units_gold WHERE gold IS NOT NULL AND live = 1 AND NOT {SEEN}
            ORDER BY votes, number LIMIT 1"""
 FREE = f"SELECT 1 FROM units WHERE number = :unit AND wanted = 1 AND votes + {HELD} < :overlap"

@@ -11,7 +11,7 @@ import re
 import time
 import unicodedata
 from collections.abc import Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from html import escape, unescape
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 LONGEST = 100_000  # characters that are rendered; longer texts are shown as they are
 LONGEST_CODE = 20_000  # characters of one code block that are coloured
 SECONDS = 2.0  # of this thread's processor time for one text: the other annotators wait for it
-REMEMBERED = 1_000  # texts; the same answer is shown to several people, and again after an undo
 LINK = re.compile(r"(https?://|mailto:)\S", re.IGNORECASE)
 WORD = re.compile(r"[A-Za-z0-9_+#.-]{1,30}")
 DIRECTED = frozenset({"p", "li", "h1", "h2", "h3", "h4", "h5", "h6", "td", "th"})
@@ -67,11 +66,8 @@ def render_message(messages: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 def render(text: str) -> str:
     """Markdown as safe HTML; the plain text where it is too long, takes too long, or cannot be read."""
     text = whole(text)
-    return _rendered(text) if len(text) <= LONGEST else plain(text)
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _rendered(text: str) -> str:
+    if len(text) > LONGEST:
+        return plain(text)
     try:
         html = _reader().render(text, {"until": time.thread_time() + SECONDS})
     except Exception:  # whatever an answer of a model breaks, its text can be read

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from factory import InputError
 
 from .api import Desk, routes
+from .line import Line
 from .security import Hosts, Sessions, add_headers, guard
+from .showing import Showing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -70,15 +72,24 @@ def application(
     async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(workers, function, *args)
 
+    line = Line(desk.labels.together)
+    showing = Showing(desk.labels, line, workers)
+
+    async def begin(app: web.Application) -> None:
+        showing.go_ahead()
+
     async def end(app: web.Application) -> None:
+        showing.close()
         aside.shutdown(wait=False, cancel_futures=True)
         workers.shutdown(wait=True, cancel_futures=True)
+        line.close()
 
     app = web.Application(middlewares=[guard(desk.labels, sessions, hosts, in_thread)], client_max_size=LARGEST)
-    app.add_routes(routes(desk, workers, aside))
+    app.add_routes(routes(desk, line, showing, workers, aside))
     for address, file in (page_files() if files is None else files).items():
         app.router.add_get(address, _sender(file))
     app.on_response_prepare.append(add_headers)
+    app.on_startup.append(begin)
     app.on_cleanup.append(end)
     return app
 

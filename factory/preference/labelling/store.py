@@ -7,6 +7,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,6 +62,15 @@ class Labels:
 
     def close(self) -> None:
         self._writing.close()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """One transaction for all that is done within: on the disk when this is left, or none of it if that fails.
+
+        What raises is undone alone, the rest stays.
+        """
+        with self._writing(on_disk=False):
+            yield
 
     # What is asked
 
@@ -132,6 +142,13 @@ class Labels:
             if (drawn := queue.draw(db, settings, who, voted, since)) is None:
                 return None
             return self._show(db, self._lay_out(db, who, *drawn, now), now)
+
+    def coming(self, count: int, known: frozenset[str] = frozenset()) -> list[Item]:
+        """Items of the next `count` that are asked about, without those whose keys are known."""
+        with self._lock:
+            rows = self._db.execute(queue.COMING, (count,)).fetchall()
+            numbers = [row["item"] for row in rows if row["key"] not in known]
+            return [items_in(self._db, number, number)[number] for number in dict.fromkeys(numbers)]
 
     def look(self, who: str, view: str) -> View:
         """A view of this annotator as it is, also one that has its vote. Raises as `vote` does."""
