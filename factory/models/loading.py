@@ -14,7 +14,7 @@ from .quiet import quiet
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 def resolve_folder(model: Model) -> Path | str:
@@ -55,25 +55,44 @@ def load_tokenizer(model: Model) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_causal_lm(model: Model, quantize: str | None = None) -> PreTrainedModel:
+def load_causal_lm(model: Model, quantize: str | None = None, as_stored: bool = False) -> PreTrainedModel:
     """The model's weights in evaluation mode: float32 on CPU, bfloat16 on a GPU, where they are then also placed.
 
     An adapter folder comes as its base with the adapter merged in. `quantize` is None, `nf4` (4 bits with double
     quantization, Dettmers et al. 2023, section 3) or `int8`; an adapter is merged before its base is quantized.
+    `as_stored` keeps the type that the weights are stored in, and leaves them on the CPU: to change and save them.
     Raises ModelError when the files are missing or are no causal language model.
     """
     if quantize not in (None, "nf4", "int8"):
         raise ModelError(f"quantize is '{quantize}'; expected nf4 or int8")
+    from transformers import AutoModelForCausalLM
+
     quiet()
     source = resolve_folder(model)
     try:
         if adapter := adapter_config(source):
-            return _load_adapter(Path(source), adapter, quantize)
+            return _load_adapter(Path(source), adapter, quantize, as_stored)
+        if as_stored:
+            return AutoModelForCausalLM.from_pretrained(source, dtype="auto", **_revision(model)).eval()
         return _load_full(source, quantize, **_revision(model))
     except ModelError:
         raise
     except Exception as error:
         raise ModelError(f"{model.uri}: its weights cannot be loaded: {_first_line(error)}") from error
+
+
+def load_config(model: Model) -> PreTrainedConfig:
+    """What the model is made like; of an adapter, what its base is. Raises ModelError when there is nothing to read."""
+    from transformers import AutoConfig
+
+    quiet()
+    source = resolve_folder(model)
+    if adapter := adapter_config(source):
+        return load_config(adapter_base(Path(source), adapter))
+    try:
+        return AutoConfig.from_pretrained(source, **_revision(model))
+    except Exception as error:
+        raise ModelError(f"{model.uri}: its config cannot be read: {_first_line(error)}") from error
 
 
 def adapter_config(source: Path | str) -> dict[str, Any] | None:
@@ -127,11 +146,11 @@ def _load_full(source: Path | str, quantize: str | None, **options: Any) -> PreT
     return AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options).eval()
 
 
-def _load_adapter(folder: Path, config: dict[str, Any], quantize: str | None) -> PreTrainedModel:
+def _load_adapter(folder: Path, config: dict[str, Any], quantize: str | None, as_stored: bool) -> PreTrainedModel:
     """Base and adapter as one plain model; what is quantized is the merged model, read back from a temporary folder."""
     from peft import PeftModel
 
-    base = load_causal_lm(adapter_base(folder, config))
+    base = load_causal_lm(adapter_base(folder, config), as_stored=as_stored)
     merged = PeftModel.from_pretrained(base, folder).merge_and_unload().eval()
     if quantize is None:
         return merged

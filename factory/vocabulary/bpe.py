@@ -1,0 +1,86 @@
+"""New pieces for BPE tokenizers: merges that go on where the base's end.
+
+Byte-level: the base cuts the corpus, and its tokens are merged on. So every piece can be reached, and what the base
+does comes first as before. Fresh merges put behind the base's leave 266 of 8,000 unreachable, put before it 531.
+
+With byte fallback (SentencePiece): characters that the base lacks become pieces first, the commonest, until the given
+share of all is covered; merges of pieces follow. SentencePiece joins any two neighbours that make a piece, the best
+piece first, so a piece is written with a merge for each way to part it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .candidates import Candidate
+from .families import Family, byte_tokens, symbols_of
+from .merging import learn
+from .pieces import Pieces
+from .runs import Runs, read_runs, with_unknown
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+def propose(
+    tokenizer: Tokenizer, pieces: Pieces, family: Family, texts: Iterable[str], allowed: NDArray[np.bool_], count: int,
+    min_frequency: int, max_chars: int, coverage: float, first: int,
+) -> tuple[list[Candidate], Runs]:  # fmt: skip
+    """At most `count` pieces, the most useful first, and the corpus in the base's tokens.
+
+    allowed    whether each code point may be in a piece: [1,114,112]
+    coverage   share of the characters without a piece that get one (byte fallback)
+    first      the id of the first new piece
+    """
+    symbols = symbols_of(pieces, family)
+    runs = read_runs(tokenizer, pieces, family, symbols, texts, allowed)
+    names = pieces.names
+    candidates: list[Candidate] = []
+    number: dict[int, int] = {}  # symbol -> id
+    if family == "byte_fallback":
+        bytes_of = byte_tokens(pieces)
+        for character, times in covering(runs.unknown_characters(), coverage)[:count]:
+            parts = tuple(bytes_of[byte] for byte in character.encode())
+            number[runs.unknown + ord(character)] = first + len(candidates)
+            candidates.append(Candidate(character, parts, times * (len(parts) - 1), times))
+        symbols = with_unknown(symbols, [one.piece for one in candidates], runs.unknown)
+    merges = learn(runs.sequences(), symbols, count - len(candidates), min_frequency, max_chars)
+    made = len(symbols.kind)
+    for at, (left, right, saved, uses) in enumerate(zip(*(one.tolist() for one in merges), strict=True)):
+        parts = tuple(number.get(symbol, symbol) for symbol in (left, right))
+        piece = "".join(candidates[part - first].piece if part >= first else names[part] for part in parts)
+        number[made + at] = first + len(candidates)
+        candidates.append(Candidate(piece, parts, saved, uses))
+    return candidates, runs
+
+
+def covering(counts: Mapping[str, int], share: float) -> list[tuple[str, int]]:
+    """The commonest characters that make up `share` of all, the commonest first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    sums = np.cumsum([times for _, times in ordered])
+    most = int(np.searchsorted(sums, share * sums[-1])) + 1 if len(sums) else 0
+    return ordered[:most]
+
+
+def write(spec: dict[str, Any], family: Family, candidates: Sequence[Candidate], first: int) -> None:
+    """Add the candidates to tokenizer.json's `spec`, with the ids from `first` on."""
+    vocab, merges = spec["model"]["vocab"], spec["model"]["merges"]
+    together = bool(merges) and isinstance(merges[0], str)  # older files write a pair as one string
+    names = {at: piece for piece, at in vocab.items()}
+    for at, one in enumerate(candidates, first):
+        vocab[one.piece] = at
+        names[at] = one.piece
+        made_of = (names[one.parts[0]], names[one.parts[1]])
+        pairs = [made_of] if family == "byte_level" else splits(one.piece, vocab)
+        merges += [" ".join(pair) if together else list(pair) for pair in pairs]
+
+
+def splits(piece: str, vocab: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Every way to make a piece of two others, in the order of their ids, as SentencePiece's models are converted."""
+    pairs = [(piece[:at], piece[at:]) for at in range(1, len(piece))]
+    known = [pair for pair in pairs if pair[0] in vocab and pair[1] in vocab]
+    return sorted(known, key=lambda pair: (vocab[pair[0]], vocab[pair[1]]))

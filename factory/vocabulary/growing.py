@@ -1,0 +1,154 @@
+"""From a tokenizer and a corpus to a larger tokenizer: pieces proposed, chosen, and written into its definition."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from factory import InputError, StepError
+
+from . import bpe, gates, merged, unigram, wordpiece
+from .candidates import Candidate, pruned, without
+from .families import Family, family_of
+from .pieces import Pieces, pieces_of, unbounded
+from .protect import within_drift
+from .runs import Runs
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+ENOUGH = 100_000  # pieces that are looked at where only tokens per character are asked for
+SPARE = 8  # one in so many more are looked at where some may have to go
+
+
+class Wanted(NamedTuple):
+    """What `extend_vocabulary` was asked for; its docstring says what each means."""
+
+    pieces: int | None
+    tokens_per_character: float | None
+    allowed: NDArray[np.bool_]
+    min_frequency: int = 2
+    min_uses: int = 0
+    max_chars: int = 16
+    coverage: float = 0.9995
+    max_drift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A tokenizer with new pieces, which have the ids from `first` on."""
+
+    tokenizer: Tokenizer
+    definition: dict[str, Any]  # as tokenizer.json
+    family: Family
+    first: int
+    added: list[Candidate]
+    runs: Runs
+
+
+def grow(
+    tokenizer: Tokenizer, name: str, texts: Iterable[str], wanted: Wanted, second: Tokenizer | None = None,
+    protected: Sequence[str] = (),
+) -> Grown:  # fmt: skip
+    """A tokenizer with new pieces, learned from the texts or taken from a `second` tokenizer.
+
+    protected  lines of which at most the share `wanted.max_drift` may be cut otherwise than before
+    Raises ModelError, naming `name`, for a kind of tokenizer that has no way to grow, and StepError when there are
+    fewer pieces than asked for.
+    """
+    tokenizer = unbounded(tokenizer)
+    pieces = pieces_of(tokenizer)
+    family = family_of(pieces, name)
+    first = 1 + max(pieces.names)
+    asked = wanted.pieces or ENOUGH
+    some_go = bool(protected) or wanted.min_uses > 0 or family != "byte_level"
+    count = asked + (asked // SPARE if some_go and wanted.pieces else 0)
+    candidates, runs = _propose(tokenizer, pieces, family, texts, wanted, count, second, first)
+
+    def build(some: Sequence[Candidate]) -> Tokenizer:
+        return _built(definition_with(pieces, family, some, first))
+
+    proposed = len(candidates)
+    if wanted.min_uses:
+        candidates = pruned(candidates, wanted.min_uses, first)
+    if family != "byte_level":
+        candidates = _reachable(build, candidates, first)
+    if protected:
+        candidates = within_drift(tokenizer, build, candidates, first, protected, wanted.max_drift)
+    candidates = candidates[: _enough(candidates, wanted, runs)]
+    if not candidates or (second is None and wanted.pieces is not None and len(candidates) < wanted.pieces):
+        raise StepError(_too_few(len(candidates), proposed, wanted))
+    definition = definition_with(pieces, family, candidates, first)
+    return Grown(_built(definition), definition, family, first, candidates, runs)
+
+
+def definition_with(pieces: Pieces, family: Family, candidates: Sequence[Candidate], first: int) -> dict[str, Any]:
+    """A tokenizer's definition, as tokenizer.json has it, with the candidates added."""
+    found = copy.deepcopy(pieces.definition)
+    if family == "unigram":
+        unigram.write(found, candidates, first)
+    elif family == "wordpiece":
+        wordpiece.write(found, candidates, first)
+    else:
+        bpe.write(found, family, candidates, first)
+    return found
+
+
+def _propose(
+    tokenizer: Tokenizer, pieces: Pieces, family: Family, texts: Iterable[str], wanted: Wanted, count: int,
+    second: Tokenizer | None, first: int,
+) -> tuple[list[Candidate], Runs]:  # fmt: skip
+    least, most, coverage = wanted.min_frequency, wanted.max_chars, wanted.coverage
+    if second is not None:
+        found = merged.propose(
+            tokenizer, pieces, family, pieces_of(second), wanted.allowed, count, wanted.min_uses, first
+        )  # fmt: skip
+        return found, Runs(first)
+    if family == "wordpiece":
+        return wordpiece.propose(tokenizer, pieces, texts, wanted.allowed, count, least, most, coverage)
+    if family == "unigram":
+        return unigram.propose(tokenizer, pieces, texts, wanted.allowed, count, least, most, coverage)
+    return bpe.propose(tokenizer, pieces, family, texts, wanted.allowed, count, least, most, coverage, first)
+
+
+def _built(definition: dict[str, Any]) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_str(json.dumps(definition))
+
+
+def _reachable(build: Any, candidates: list[Candidate], first: int) -> list[Candidate]:
+    """Without the pieces that no text can come to: a longer or likelier one, or an earlier merge, is always taken."""
+    while dead := gates.unreachable(build(candidates), range(first, first + len(candidates))):
+        candidates = without(candidates, {at - first for at in dead}, first)
+    return candidates
+
+
+def _enough(candidates: Sequence[Candidate], wanted: Wanted, runs: Runs) -> int:
+    """How many of the candidates are taken. Raises InputError where a number of tokens cannot be reached."""
+    if wanted.tokens_per_character is None:
+        return wanted.pieces or len(candidates)
+    target = wanted.tokens_per_character * runs.characters
+    left = runs.tokens - np.cumsum([one.saved for one in candidates])
+    enough = int(np.searchsorted(-left, -target)) + 1
+    if enough > len(candidates):
+        best = left[-1] / runs.characters if len(left) else float("nan")
+        raise InputError(
+            f"extend_vocabulary: tokens_per_character {wanted.tokens_per_character:g} is not reached; with all "
+            f"{len(candidates):,} pieces that the corpus gives there are {best:.3f}"
+        )
+    return enough
+
+
+def _too_few(found: int, proposed: int, wanted: Wanted) -> str:
+    said = f"extend_vocabulary: the corpus gives {proposed:,} pieces that stand {wanted.min_frequency} times or more"
+    if found < proposed:
+        said += f"; {found:,} of them can be reached, are no rarer than min_uses and leave protected text as it is"
+    asked = f"; {wanted.pieces:,} were asked for" if wanted.pieces else ""
+    return f"{said}{asked}. Ask for fewer, bring more text, or name other scripts"
