@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import factory
 
+from .labelling.opening import after_build as after_build
+from .labelling.opening import before_build as before_build
+
 if TYPE_CHECKING:
     import click
 

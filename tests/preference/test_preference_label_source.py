@@ -67,6 +67,10 @@ def asked(project: Path, **settings: Any) -> Labels:
     return labels
 
 
+def missing(project: Path, votes: int, wanted: int) -> str:
+    return f"{votes} of {wanted} votes missing: run `factory label {project / 'recipe.yaml'} answers`"
+
+
 def cast(labels: Labels, number: int = 1, best: int = 0, **more: Any) -> None:
     """Votes of ann for the answer at a place."""
     for _ in range(number):
@@ -84,13 +88,13 @@ def fingerprint(project: Path) -> list[Any]:
 
 def test_without_a_label_set_what_needs_votes_waits_and_the_rest_is_built(project: Path) -> None:
     result = built(project)
-    none, missing = "there is no label set 'answers' yet", "3 of 3 votes missing"
-    run = "run `factory label RECIPE answers`"
+    none = "there is no label set 'answers' yet"
+    run = f"run `factory label {project / 'recipe.yaml'} answers`"
     assert result.pending == {
         "people": f"{none}: {run}",
         "some": f"{none}: {run}",
-        "ranked": f"{missing}: {run}",
-        "again": f"{missing}: {run}",
+        "ranked": f"3 of 3 votes missing: {run}",
+        "again": f"3 of 3 votes missing: {run}",
     }
     assert len(result["other"]) == 2  # type: ignore[arg-type]
     with pytest.raises(InputError, match="'best' is not built"):
@@ -106,7 +110,7 @@ def test_a_label_set_without_votes_is_awaited_too(project: Path) -> None:
 def test_votes_flow_back_one_by_one(project: Path) -> None:
     with asked(project) as labels:
         cast(labels)
-        assert built(project).pending["ranked"] == "2 of 3 votes missing: run `factory label RECIPE answers`"
+        assert built(project).pending["ranked"] == missing(project, 2, 3)
         cast(labels, 2)
         result = built(project)
     assert not result.pending
@@ -165,7 +169,7 @@ def test_an_edit_upstream_orphans_no_vote(project: Path) -> None:
         cast(labels, 3)
         before: list[Any] = list(built(project)["ranked"])  # type: ignore[arg-type]
         write_answers(project, 4)  # one more
-        assert built(project).pending["ranked"] == "1 of 4 votes missing: run `factory label RECIPE answers`"
+        assert built(project).pending["ranked"] == missing(project, 1, 4)
         labels.fill(items_of(factory.build(project / "recipe.yaml", ["answers"])["answers"]))  # type: ignore[arg-type]
         cast(labels)
         after: list[Any] = list(built(project)["ranked"])  # type: ignore[arg-type]
@@ -223,11 +227,38 @@ def test_rankings_count_once(project: Path) -> None:
             view = labels.next("ann")
             assert view is not None
             labels.vote("ann", view.view, "rank", ranking=[view.shown.index(place) for place in (2, 0, 1)])
-            assert built(project).pending.get("ranked") == (RANKING_MISSING if number == 0 else None)
+            assert built(project).pending.get("ranked") == (missing(project, 1, 2) if number == 0 else None)
         assert [record["scores"] for record in built(project)["ranked"]] == [[0.5, 0.0, 1.0]] * 2  # type: ignore[union-attr]
 
 
-RANKING_MISSING = "1 of 2 votes missing: run `factory label RECIPE answers`"
+@pytest.mark.parametrize(
+    ("settings", "wanted"), [({}, 9), ({"pairs": "best"}, 6), ({"mode": "rank"}, 3), ({"overlap": 2}, 9)]
+)
+def test_before_the_first_vote_what_is_really_asked_for_is_counted(
+    project: Path, settings: dict[str, Any], wanted: int
+) -> None:
+    write_answers(project, 3, answers=3)
+    asked(project, **settings).close()
+    pending = built(project).pending
+    assert pending["ranked"] == pending["again"] == missing(project, wanted, wanted)
+
+
+def test_a_build_of_a_part_says_so_in_the_command(project: Path) -> None:
+    pending = factory.build(project / "recipe.yaml", limit=2).pending
+    assert pending["ranked"] == missing(project, 2, 2).replace("answers`", "answers --limit 2`")
+
+
+def test_a_label_set_of_another_recipe_is_no_target_of_this_one(project: Path) -> None:
+    (project / "other.yaml").write_text(
+        "name: other\ntargets:\n  mine: {from: answers.jsonl}\n"
+        "  ranked: {from: mine, steps: [rank: {votes: 'label:answers'}]}\n"
+    )
+    assert built(project, "other.yaml").pending["ranked"] == "3 of 3 votes missing: run `factory label RECIPE answers`"
+
+
+def test_a_name_with_a_blank_is_quoted(project: Path) -> None:
+    (project / "my recipe.yaml").write_text(RECIPE)
+    assert f"factory label '{project / 'my recipe.yaml'}' answers" in built(project, "my recipe.yaml").pending["ranked"]
 
 
 def test_what_everybody_skipped_is_dropped_and_does_not_wait(project: Path) -> None:

@@ -12,7 +12,8 @@ from pydantic import Field
 from factory import Candidates, Context, Dataset, Pending, step
 
 from ..comparisons import NOTHING, item_key
-from .source import scores_by
+from .opening import command, label_set
+from .source import LabelSet, scores_by
 
 
 @step(judges=False)
@@ -34,7 +35,7 @@ def rank(
     edits  an answer that somebody improved becomes one more, which beats what it was made from
     """
     said = {record["meta"].get("item") or _key(record): record for record in votes}
-    _wait(dataset, said, least)
+    _wait(dataset, said, least, label_set(ctx.workdir.name, "votes"))  # a stage's folder is named by its fingerprint
     done: Counter[str] = Counter()
     unused = set(said)
     for record in dataset:
@@ -65,9 +66,14 @@ def _key(record: Any) -> str:
     return item_key(record["prompt"], record["completions"])
 
 
-def _wait(dataset: Iterable[Any], said: Mapping[str, Any], least: int) -> None:
-    """Raises Pending when votes are missing. An item without any wants as many as others of its size."""
+def _wait(dataset: Iterable[Any], said: Mapping[str, Any], least: int, name: str | None) -> None:
+    """Raises Pending when votes are missing. An item without any wants as many as others of its size.
+
+    name  the label set, where it is known: before the first vote its settings say what is asked
+    """
     asks = next((record["meta"].get("asks") for record in said.values()), None)
+    if asks is None and name is not None:
+        asks = LabelSet(f"label:{name}").asks
     wanted = missing = 0
     for record in dataset:
         answers = len(record["completions"])
@@ -83,8 +89,8 @@ def _wait(dataset: Iterable[Any], said: Mapping[str, Any], least: int) -> None:
         wanted += least * len(votes)
         missing += sum(max(0, least - count) for count in votes)
     if missing:
-        target = next(iter(getattr(dataset, "parts", ())), "TARGET")
-        raise Pending(f"{missing:,} of {wanted:,} votes missing: run `factory label RECIPE {target}`")
+        name = name or next(iter(getattr(dataset, "parts", ())), "TARGET")
+        raise Pending(f"{missing:,} of {wanted:,} votes missing: run `{command(name)}`")
 
 
 def _counts(one: Mapping[str, Any]) -> bool:

@@ -17,6 +17,7 @@ from factory.errors import did_you_mean
 from ..comparisons import Comparison, win_shares
 from .database import FILE, connect_read_only
 from .items import Item, best_pairs
+from .opening import command
 from .queue import Settings
 from .reading import items_in, settings_in, tally_in, votes_in
 from .votes import comparisons_of
@@ -45,11 +46,19 @@ class LabelSet(Source):
         if not (self.folder / FILE).exists():
             others = sorted(path.parent.name for path in self.folder.parent.glob(f"*/{FILE}"))
             near = f" ({did_you_mean(name, others)})" if others else ""
-            return f"there is no label set '{name}' yet{near}: run `factory label RECIPE {name}`"
+            return f"there is no label set '{name}' yet{near}: run `{command(name)}`"
         with closing(connect_read_only(self.folder)) as db:
             if db.execute("SELECT 1 FROM votes WHERE undone IS NULL LIMIT 1").fetchone():
                 return ""
-        return f"nobody has voted in the label set '{name}' yet: run `factory label RECIPE {name}`"
+        return f"nobody has voted in the label set '{name}' yet: run `{command(name)}`"
+
+    @property
+    def asks(self) -> str:
+        """What people are asked about: all pairs of an item's answers, the best of them, or to rank all at once."""
+        if not (self.folder / FILE).exists():
+            return asked_by(Settings())
+        with closing(connect_read_only(self.folder)) as db:
+            return asked_by(settings_in(db))
 
     def pieces(self) -> list[Piece]:
         if not (self.folder / FILE).exists():
@@ -95,6 +104,10 @@ def open_label(uri: str) -> LabelSet | None:
     return LabelSet(uri)
 
 
+def asked_by(settings: Settings) -> str:
+    return "rank" if settings.mode == "rank" else settings.pairs
+
+
 def _key(rows: list[Row]) -> str:
     return digest(rows) if rows else ""
 
@@ -105,7 +118,7 @@ def _fields(item: Item, votes: list[dict[str, Any]], settings: Settings) -> dict
     meta.asked are the pairs that are asked about; meta.asks says of which kind they are: all, best, or rank where all
     answers are ranked at once; meta.edited says who wrote each of the last completions, no answers of the item.
     """
-    asks = "rank" if settings.mode == "rank" else settings.pairs
+    asks = asked_by(settings)
     pairs = list(combinations(range(len(item.completions)), 2)) if settings.pairs == "all" else best_pairs(item)
     comparisons = [one for vote in votes for one in comparisons_of(vote)]
     completions = [list(answer) for answer in item.completions]

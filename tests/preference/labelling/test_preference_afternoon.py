@@ -112,7 +112,7 @@ def test_the_recipe_of_preferences_on_the_embedded_model(project: Path, label: A
     recipe = "recipes/preferences.yaml"
     waiting = run(project, "build", recipe)
     assert waiting.returncode == PENDING, waiting.stderr
-    assert "60 of 60 votes missing: run `factory label RECIPE answers`" in waiting.stdout + waiting.stderr
+    assert f"60 of 60 votes missing: run `factory label {recipe} answers`" in waiting.stdout + waiting.stderr
     assert [len(row["completions"]) for row in rows(project, "answers", "preferences")] == [4] * 10
     judged = rows(project, "pairs", "preferences")
     assert judged
