@@ -11,7 +11,7 @@ from typing import Any
 
 from factory import Pending
 
-from . import curves, dag, funnel, samples, tables
+from . import curves, dag, funnel, measured, samples, tables
 from .artifacts import Found, look, read_json
 from .markdown import section
 from .markup import count, duration, element, escape, shorten, size, tag
@@ -39,7 +39,7 @@ def draw_page(plan: Any, error: BaseException | None, now: datetime) -> str:
     body = [
         _header(plan, founds, error, now),
         _part("plan", "Plan", tag("div", draw_plan(plan, targets), cls="scroll picture"), _legend()),
-        _part("results", "Results", tables.results(founds)),
+        _part("results", "Results", measured.results(founds)),
         _part("requests", "Model requests", tables.requests(founds)),
         *(_target(plan, name, stages) for name, stages in targets.items()),
         _part("artifacts", "Artifacts", tables.artifacts(founds)),
