@@ -7,6 +7,7 @@ import factory
 
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
+    from .pretrain import pretrain
     from .sft import sft
 
-    return [sft]
+    return [pretrain, sft]

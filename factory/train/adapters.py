@@ -85,10 +85,15 @@ def _adapted(model: PreTrainedModel, config: Any) -> PeftModel:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft reads a name that transformers has renamed
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")  # rows of a tied head are tied
         adapted = get_peft_model(model, config, autocast_adapter_dtype=True)
     for parameter in adapted.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+    for module in adapted.modules():
+        # bitsandbytes repacks 4-bit weights for the CPU when they are first measured; no gradient comes through these
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     return adapted
 
 
@@ -154,9 +159,8 @@ def save_adapter(model: PeftModel, output: Path, root: Path | str, earlier: Path
     config.target_modules = sorted(config.target_modules)
     model.save_pretrained(str(output), save_embedding_layers=False)
     (output / "README.md").unlink(missing_ok=True)  # a model card full of blanks
-    if earlier is None and config.peft_type == "LORA":
-        return
-    # peft writes the rows of a tied head twice
-    embeddings = embedding_names(model.get_base_model())
-    made = read_adapter(output, embeddings)
-    write_adapter(made if earlier is None else sum_of(read_adapter(earlier, embeddings), made), output)
+    if earlier is not None:
+        embeddings = embedding_names(model.get_base_model())
+        before, made = read_adapter(earlier, embeddings), read_adapter(output, embeddings)
+        if not made.covers(before):
+            write_adapter(sum_of(before, made), output)

@@ -31,6 +31,12 @@ class Adapter:
     pairs: dict[str, tuple[torch.Tensor, torch.Tensor]]
     rows: dict[str, dict[int, torch.Tensor]]
 
+    def covers(self, earlier: Adapter) -> bool:
+        """Whether nothing of an adapter below is left where this one lies on it."""
+        return not earlier.pairs and all(
+            earlier.rows[name].keys() <= self.rows.get(name, {}).keys() for name in earlier.rows
+        )
+
 
 def read_adapter(folder: Path, embeddings: Sequence[str]) -> Adapter:
     """The adapter in a folder; of its rows those of these modules, since peft stores rows of a tied head twice."""

@@ -1,4 +1,4 @@
-"""A tiny random Llama, records it can learn by heart, and a context to train in."""
+"""A tiny random Llama, also with new words, what it can learn by heart, and a context to train in."""
 
 from __future__ import annotations
 
@@ -9,8 +9,22 @@ from typing import Any
 
 import pytest
 
-from factory import Answer, Budget, CausalLM, Context, Dataset, Model, PromptCompletion, Request, Shard, assistant, user
+from factory import (
+    Answer,
+    Budget,
+    CausalLM,
+    Context,
+    Dataset,
+    Model,
+    PromptCompletion,
+    Request,
+    Shard,
+    Text,
+    assistant,
+    user,
+)
 from factory.engine.schema import encode, schema_of, shape_record
+from factory.models.extension import Extension
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
@@ -28,6 +42,10 @@ FACTS = {
     "What is a generator?": "A generator makes one item after another.",
     "What is a loop?": "A loop runs code again.",
 }
+
+NEW = ["列表", "集合", "字典", "保存", "项目", "顺序"]
+PADDED = 4  # rows beyond the tokenizer, as where vocabularies are padded to a multiple
+WORDS = {"old": ["list", "set", "dict", "holds", "items", "order"], "new": NEW}
 
 
 @dataclass
@@ -124,10 +142,57 @@ def make_model(folder: Path) -> Path:
     return folder
 
 
+def extend(tiny: Path, folder: Path, tied: bool) -> CausalLM:
+    """The tiny model with rows for six Chinese words, which begin as noise."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    first = len(tokenizer)
+    tokenizer.add_tokens(NEW)
+    torch.manual_seed(1)
+    model.resize_token_embeddings(len(tokenizer) + PADDED, mean_resizing=False)
+    if tied:
+        model.config.tie_word_embeddings = True
+        model.tie_weights()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    Extension(first, len(NEW)).save(folder)
+    return CausalLM(uri=str(folder), path=folder)
+
+
+def sentences(language: str, count: int = 24, start: int = 0) -> list[dict[str, Any]]:
+    """Sentences with a rule to learn: each word is followed by the next of its list, from a beginning that differs."""
+    words, between = WORDS[language], " " if language == "old" else ""
+    made = []
+    for at in range(start, start + count):
+        said = [words[(at + place) % len(words)] for place in range(3 + at % 9)]
+        made.append({"id": f"{language}{at:03d}", "text": between.join(said)})
+    return made
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> CausalLM:
     folder = make_model(tmp_path_factory.mktemp("tiny"))
     return CausalLM(uri=str(folder), path=folder)
+
+
+@pytest.fixture(scope="session", params=[False, True], ids=["untied", "tied"])
+def extended(request: Any, tiny: CausalLM, tmp_path_factory: pytest.TempPathFactory) -> CausalLM:
+    """The tiny model with six new words; its head has a weight of its own, or that of the embedding."""
+    assert tiny.path is not None
+    return extend(tiny.path, tmp_path_factory.mktemp("extended"), request.param)
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Callable[..., Dataset[Text]]:
+    """Sentences of the `old` or the `new` language."""
+
+    def make(language: str, count: int = 24, start: int = 0) -> Dataset[Text]:
+        return write_dataset(tmp_path / f"{language}{count}-{start}.parquet", sentences(language, count, start), Text)
+
+    return make
 
 
 @pytest.fixture

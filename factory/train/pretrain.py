@@ -1,0 +1,206 @@
+"""Continued pretraining on plain text: full, LoRA or QLoRA, or only the rows that a vocabulary was extended by."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from factory import CausalLM, Context, Dataset, InputError, ModelError, StepError, Text, step
+from factory.models.extension import extension_of
+from factory.models.loading import load_causal_lm, load_config, load_tokenizer
+
+from .adapters import LoraOptions, add_lora, add_rows, root_of
+from .isolation import require_isolation
+from .packing import Blocks, collate_blocks
+from .results import first_to_last, save_model, table, training_rows
+from .tokens import opening, tokens_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from .loop import Held
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Method = Literal["lora", "qlora", "full", "rows"]
+Embeddings = Literal["none", "new", "all"]
+# 2e-4 is that of Chinese-LLaMA's second stage (Cui et al. 2023, arXiv:2304.08177, table 2).
+LEARNING_RATES = {"lora": 2e-4, "qlora": 2e-4, "full": 2e-5, "rows": 1e-3}
+
+
+@step
+def pretrain(
+    dataset: Dataset[Text],
+    ctx: Context,
+    base: CausalLM,
+    method: Method = "lora",
+    embeddings: Embeddings = "none",
+    lora: LoraOptions = LoraOptions(),  # noqa: B008  (never changed)
+    held_out: dict[str, Dataset[Text]] = {},
+    epochs: Positive = 1,
+    max_steps: Count | None = None,
+    learning_rate: Positive | None = None,
+    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine",
+    warmup: Share = 0.05,
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0,
+    max_grad_norm: Positive = 1.0,
+    seq_len: Annotated[int, Field(ge=2)] = 1024,
+    batch_size: Count = 4,
+    accumulation: Count = 4,
+    evaluations: Count = 4,
+    early_stopping: Count | None = None,
+    checkpoint_every: Count = 50,
+    gradient_checkpointing: bool | None = None,
+) -> CausalLM:
+    """Go on with a model's pretraining on text, as for a new language or subject.
+
+    What keeps the old language (replayed text, the weights of the sources) comes from the step `mix` before this one.
+
+    base             the model to start from. An adapter built earlier is merged into its base, a new one is trained on
+                     top, and what is saved is the sum of both, so the result stands on the same base
+    method           lora: adapters; qlora: adapters on a base in 4 bits (nf4, double quantization); full: all weights;
+                     rows: only the embedding rows, of input and head, that extend_vocabulary added (Ji et al. 2023,
+                     arXiv:2304.07854, section 3.2)
+    embeddings       what lora and qlora train besides: none; new: the rows that extend_vocabulary added; all: every row
+                     (Cui et al. 2023, arXiv:2304.08177, section 3.2), which the adapter then holds whole
+    lora             r, alpha, dropout, target_modules (`all-linear` or names), layers (only the last so many)
+    held_out         name: text that is not learned, as in `{new: held_zh, old: held_en}`. At every evaluation the bits
+                     per character of each are measured, which can be compared across vocabularies
+    epochs, max_steps  how long; max_steps, where given, decides. A step is one update of the weights
+    learning_rate    by default 2e-4 for lora and qlora, 2e-5 for full, 1e-3 for rows; AdamW
+    warmup           share of the steps over which the learning rate rises from 0
+    seq_len          tokens in a block. Documents are packed into blocks whole; a longer one goes on in another block.
+                     No document sees another (Ding et al. 2024, arXiv:2404.10830)
+    batch_size, accumulation  blocks in a batch, batches in a step
+    evaluations      of the held-out text in each epoch; besides, before the first and after the last step
+    early_stopping   stop after so many evaluations without fewer bits per character, the mean over the held-out names,
+                     and take the best weights
+    checkpoint_every steps between checkpoints; a killed run resumes at the last, and on CPU ends with equal weights
+    gradient_checkpointing  recompute activations to save memory; by default for qlora on a GPU
+
+    Every document ends with the tokenizer's eos token, and begins with its bos token if the tokenizer puts one there;
+    a special token that a text spells out is plain text. Saves a folder that transformers (full) or peft (others)
+    loads, with tokenizer. Raises InputError for options that do not go together, ModelError for a base that cannot be
+    trained so, StepError when there is no text or the loss is not finite.
+    """
+    rows_trained = _check(base, method, embeddings, held_out, early_stopping, seq_len)
+    import torch
+
+    torch.set_num_threads(ctx.threads)
+    tokenizer = load_tokenizer(base)
+    if tokenizer.eos_token_id is None:
+        raise ModelError(f"pretrain: the tokenizer of {base.uri} has no eos token, with which documents would end")
+    records = len(dataset)
+    tell = partial(ctx.progress, total=records, note="tokenising")
+    around = opening(tokenizer), [tokenizer.eos_token_id]
+    tokens = tokens_of(dataset, tokenizer, ctx.workdir / "tokens", *around, tell)
+    if not tokens.documents:
+        raise StepError(f"pretrain: of {records} records none has text to learn from")
+    from .loop import Material, Plan, steps_of, train
+
+    blocks = Blocks(tokens, seq_len)
+    per_epoch, total = steps_of(len(blocks), batch_size, accumulation, epochs, max_steps)
+    if gradient_checkpointing is None:
+        gradient_checkpointing = method == "qlora" and torch.cuda.is_available()
+    plan = Plan(
+        total=total,
+        learning_rate=LEARNING_RATES[method] if learning_rate is None else learning_rate,
+        schedule=schedule,
+        warmup=warmup,
+        weight_decay=weight_decay,
+        max_grad_norm=max_grad_norm,
+        batch_size=batch_size,
+        accumulation=accumulation,
+        evaluate_every=max(1, round(per_epoch / evaluations)),
+        checkpoint_every=checkpoint_every,
+        patience=early_stopping,
+        gradient_checkpointing=gradient_checkpointing,
+    )
+    material = Material(
+        examples=blocks,
+        lengths=blocks.lengths.tolist(),
+        collate=partial(collate_blocks, pad_id=tokenizer.pad_token_id or 0),
+        held=[
+            _held(name, text, tokenizer, seq_len, ctx.workdir / f"held_out-{number}")
+            for number, (name, text) in enumerate(held_out.items())
+        ],
+    )
+    root, earlier = root_of(base) if method != "full" else ("", None)
+    model: Any = load_causal_lm(base, "nf4" if method == "qlora" else None)
+    stored_as = model.dtype
+    rows = range(int(model.get_input_embeddings().weight.shape[0])) if embeddings == "all" else rows_trained
+    model = _to_train(model, method, lora, rows, ctx.rng("adapters").randrange(2**31 - 1))
+    require_isolation(model, base.uri)
+    run = train(model, material, plan, ctx)
+    save_model(model, tokenizer, base, ctx.output, root, earlier, stored_as if method == "full" else None)
+    counts = {"documents": tokens.documents, "records without text": tokens.empty, "tokens": int(tokens.offsets[-1])}
+    counts |= {f"blocks of {seq_len} tokens": len(blocks)}
+    table_rows = training_rows(base, method, model, plan, run, counts)
+    table_rows |= {"padding": f"{blocks.padding(seq_len):.2%}", **first_to_last("training loss", run, "loss")}
+    for name in held_out:
+        table_rows |= first_to_last(f"bits per character, {name}", run, _metric(name))
+    ctx.report("Training", table(table_rows, "Losses are nats per token. First → last."))
+    return CausalLM(uri=str(ctx.output), path=ctx.output)
+
+
+def _check(
+    base: CausalLM,
+    method: Method,
+    embeddings: Embeddings,
+    held_out: dict[str, Dataset[Text]],
+    early_stopping: int | None,
+    seq_len: int,
+) -> range:
+    """The new rows that are trained; what cannot be is an InputError, before anything is loaded."""
+    if early_stopping is not None and not held_out:
+        raise InputError("pretrain: early_stopping needs held_out text, as in {new: held_zh}; there is none")
+    if embeddings != "none" and method in ("full", "rows"):
+        raise InputError(
+            f"pretrain: embeddings is {embeddings}, which is for lora and qlora; "
+            + ("full trains every row" if method == "full" else "rows trains the new ones")
+        )
+    context = getattr(load_config(base).get_text_config(), "max_position_embeddings", None)
+    if context and seq_len > context:
+        raise InputError(f"pretrain: seq_len is {seq_len}, but {base.uri} reads at most {context} tokens")
+    if method != "rows" and embeddings != "new":
+        return range(0)
+    added = extension_of(base)
+    if added is None or not added.count:
+        asked = "method is rows" if method == "rows" else "embeddings is new"
+        instead = "method: lora" if method == "rows" else "embeddings: all"
+        raise InputError(
+            f"pretrain: {asked}, but {base.uri} has no new rows (no extension.json that names any); "
+            f"make the base with the step extend_vocabulary, or take {instead}"
+        )
+    return added.ids
+
+
+def _held(name: str, dataset: Dataset[Text], tokenizer: Any, seq_len: int, folder: Path) -> Held:
+    """A held-out text: every token but the first is predicted once, whatever blocks the text is cut into.
+
+    The first token is bos, or eos where there is no bos, as in lm-evaluation-harness, so that all of the text is
+    predicted. There is no eos at the end: it is none of the characters.
+    """
+    from .loop import Held
+
+    first = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    tokens = tokens_of(dataset, tokenizer, folder, [first], [])
+    if not tokens.documents:
+        raise StepError(f"pretrain: of the {len(dataset)} records in held_out.{name} none has text to measure")
+    return Held(_metric(name), Blocks(tokens, seq_len, overlap=1), math.log(2) * tokens.characters)
+
+
+def _metric(name: str) -> str:
+    return f"eval_bits_per_character_{name}"
+
+
+def _to_train(model: PreTrainedModel, method: Method, lora: LoraOptions, rows: range, seed: int) -> Any:
+    """The model with what is trained of it ready for updates."""
+    if method == "full":
+        return model.float()  # even where a GPU computes in bfloat16 (by autocast)
+    return add_rows(model, rows) if method == "rows" else add_lora(model, lora, seed, rows)
