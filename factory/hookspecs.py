@@ -41,6 +41,14 @@ def save_dataset(dataset: Dataset[Any], uri: str) -> bool | None:
 
 
 @hookspec(firstresult=True)
+def save_model(model: Model, uri: str) -> str | None:
+    """Write `model`, or a part of it, to the file `uri` (`factory export`) and say in words what was written.
+
+    None when the form is not yours.
+    """
+
+
+@hookspec(firstresult=True)
 def open_model(uri: str) -> Model | None:
     """Return the Model that `uri` means, or None when it is not yours. It must be cheap: weights are loaded later."""
 

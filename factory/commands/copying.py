@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..engine.build import complete
-from ..engine.dataset import Dataset
+from ..engine.model import Model
 from ..engine.recipe import read_recipe
 from ..engine.stage import opened
 from ..engine.store import write_atomic
@@ -42,14 +42,18 @@ def export(
     """Write the records of TARGET to FILE; its ending says how: .jsonl, .parquet or .csv, also .jsonl.gz and .zst.
 
     A dataset card is written beside it, as FILE.md. A FILE without such an ending is a folder, as the Hugging Face
-    Hub has them: the records as TARGET.parquet, and the card as README.md.
+    Hub has them: the records as TARGET.parquet, and the card as README.md. Of a TARGET that is a model, the
+    vocabulary is written to a FILE that ends in .gguf.
     """
     plan = planned(store, recipe, (), limit, overrides)
     stage = complete(plan, target)
-    if stage.is_model:
-        raise InputError(f"'{target}' is a model; its folder is {stage.folder / 'model'}")
     dataset = opened(stage)
-    assert isinstance(dataset, Dataset)
+    if isinstance(dataset, Model):
+        if not (said := pm.hook.save_model(model=dataset, uri=str(file.resolve()))):
+            where = stage.folder / "model"
+            raise InputError(f"'{target}' is a model; its folder is {where}, and its vocabulary can be a .gguf file")
+        click.echo(f"{file}: {said}")
+        return
     folder = not file.suffix or file.is_dir()
     card = file / "README.md" if folder else file.with_name(f"{file.name}.md")
     file = file / f"{target}.parquet" if folder else file

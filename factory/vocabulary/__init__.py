@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import factory
 
 
@@ -11,3 +13,13 @@ def register_steps() -> list[factory.Step]:
     from .measure import measure_vocabulary
 
     return [extend_vocabulary, measure_vocabulary]
+
+
+@factory.hookimpl
+def save_model(model: factory.Model, uri: str) -> str | None:
+    """`.gguf`: the model's vocabulary, as llama.cpp reads it."""
+    if not uri.endswith(".gguf"):
+        return None
+    from .gguf import save_vocabulary
+
+    return f"the vocabulary of '{model.uri}': {save_vocabulary(model, Path(uri)):,} tokens, no weights"

@@ -27,6 +27,7 @@ def test_what_cannot_be_exported(lab: Lab) -> None:
     said = lab("export", "lab.yaml", "model", "model.jsonl")
     assert said.code == 2
     assert "'model' is a model; its folder is" in said.err
+    assert "its vocabulary can be a .gguf file" in said.err
     said = lab("export", "lab.yaml", "pairs", "pairs.docx")
     assert said.code == 2
     assert ".jsonl" in said.err

@@ -63,6 +63,10 @@ def save_dataset(dataset, uri):
         return True
 
 @factory.hookimpl
+def save_model(model, uri):
+    return f"{model.uri} in {uri}" if uri.startswith("calls:") else None
+
+@factory.hookimpl
 def open_model(uri):
     return CausalLM(uri, identity="heard") if uri == "ear:" else None
 
@@ -111,7 +115,7 @@ Heard = Callable[[str], list[tuple[Any, ...]]]
 
 def test_every_hook_has_a_test_named_after_it() -> None:
     hooks = [name for name, value in vars(hookspecs).items() if hasattr(value, "factory_spec")]
-    assert len(hooks) == 11
+    assert len(hooks) == 12
     tested = re.findall(r"^def test_hook_(\w+)", Path(__file__).read_text(), re.MULTILINE)
     assert sorted(tested) == sorted(hooks)
 
@@ -142,6 +146,12 @@ def test_hook_save_dataset(heard: Heard, project: Project) -> None:
     assert pm.hook.save_dataset(dataset=dataset, uri="calls:x") is True
     assert heard("save_dataset") == [("calls:x", ["one", "two"])]
     assert not pm.hook.save_dataset(dataset=dataset, uri="elsewhere:x")
+
+
+def test_hook_save_model(heard: Heard) -> None:
+    model = open_uri("model", "ear:")
+    assert pm.hook.save_model(model=model, uri="calls:x") == "ear: in calls:x"
+    assert pm.hook.save_model(model=model, uri="elsewhere:x") is None
 
 
 def test_hook_open_model(heard: Heard) -> None:
@@ -209,5 +219,5 @@ def test_hooks_are_called_in_order(heard: Heard, project: Project) -> None:
 def test_built_in_plugins_come_through_the_same_door() -> None:
     load_plugins()
     assert {name.rpartition(".")[2] for name, plugin in pm.list_name_plugin() if name.startswith("factory.")} == {
-        *("corpus", "models", "instruct", "preference", "train", "evaluate", "backends", "report")
+        *("corpus", "models", "instruct", "preference", "vocabulary", "train", "evaluate", "backends", "report")
     }
