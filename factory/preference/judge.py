@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +17,7 @@ from factory import Answer, Budget, Candidates, CausalLM, Context, Drop, InputEr
 from .comparisons import Comparison, Grade
 from .habits import Habits, report
 from .hearing import Ask, comparisons_in, grades_in, softened
+from .plainly import Plain, answered_at_all
 from .questions import CLOSED, grade_question, language_of, pair_question
 from .rubrics import OVERALL, Rubric, rubrics_for
 from .scoring import mean_grades, shares_won
@@ -50,6 +51,7 @@ class Run:
     reference: bool
     reason: bool
     habits: dict[str, Habits]
+    plain: dict[str, Plain] = field(default_factory=dict)  # judge -> what it refused to be asked
     own: dict[str, int] = field(default_factory=dict)  # judge -> records with an answer of its own
     judged: int = 0
 
@@ -119,7 +121,8 @@ def judge(
     # Each judge draws as far ahead as it likes, except where the first would use up the budget alone.
     ahead = TOGETHER if budget is not None and len(judges) > 1 else None
     for one in judges:
-        cases = answered(ctx, one, cases, sampling, budget, ahead)
+        plain = run.plain[one.uri] = Plain()
+        cases = answered(ctx, one, cases, sampling, budget, ahead, plain)
     for case in cases:
         try:
             yield scored(run, case)
@@ -160,8 +163,9 @@ def answered(
     sampling: dict[str, Any],
     budget: Budget | None,
     ahead: int | None,
+    plain: Plain | None = None,
 ) -> Iterator[Case]:
-    """Each case, with one judge's answers to its questions."""
+    """Each case, with one judge's answers to its questions; `plain` counts those without log-probabilities."""
     waiting: deque[Case] = deque()
 
     def requests() -> Iterator[Request]:
@@ -170,8 +174,12 @@ def answered(
             for ask in case.asks:
                 yield Request(ask.messages, about=case.record, **sampling)
 
+    def ask(asked: Iterable[Request]) -> Iterator[Answer]:
+        return ctx.ask(judge, asked, ahead, budget)
+
+    soft = bool(sampling.get("top_logprobs"))
     found: list[Answer] = []
-    for answer in ctx.ask(judge, requests(), ahead, budget):
+    for answer in answered_at_all(ask, requests(), plain or Plain()) if soft else ask(requests()):
         found.append(answer)
         if len(found) == len(waiting[0].asks):
             case = waiting.popleft()
@@ -224,6 +232,10 @@ def tell(run: Run) -> None:
             says = f"wrote answers of {own:,} of the {run.judged:,} records it judges; models favour what they wrote"
             notes.append(f"**{name}** {says}.")
             run.ctx.alarm(f"{name} {says}")
+    for name, plain in run.plain.items():
+        if plain.questions:
+            notes.append(f"**{name}** {plain.told()}.")
+            run.ctx.alarm(f"{name} {plain.told()}")
     for habits in run.habits.values():
         for says, examples in habits.alarms():
             run.ctx.alarm(f"{habits.judge} {says}", *examples)
