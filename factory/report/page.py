@@ -11,7 +11,7 @@ from typing import Any
 
 from factory import Pending
 
-from . import curves, dag, funnel, measured, samples, tables
+from . import curves, dag, funnel, measured, pairs, samples, tables
 from .artifacts import Found, look, read_json
 from .markdown import section
 from .markup import count, duration, element, escape, shorten, size, tag
@@ -184,6 +184,8 @@ def _target(plan: Any, name: str, founds: list[Found]) -> str:
             parts.append(element("h3", escape(entry.get("title", ""))))
             prefix = f"{anchor(name)}-{found.stage.index}-{number}-"
             parts.append(tag("div", section(str(entry.get("body", "")), prefix), cls="told"))
+    if complete and complete[-1] is founds[-1] and (about := pairs.told(complete)):
+        parts += [element("h3", "Pairs"), tag("div", section(about, f"{anchor(name)}-pairs-"), cls="told")]
     if complete and complete[-1] is founds[-1] and complete[-1].gives != "Metric":
         parts += _samples("Kept", samples.kept(complete[-1]))
     parts += _samples("Dropped", samples.dropped(complete), cls="")

@@ -111,3 +111,45 @@ def test_before_and_after_keep_their_change(project: Path) -> None:
     factory.build(project / "recipe.yaml", ["quality"])
     found = tables((project / "build" / "measured" / "report.html").read_text())
     assert found == [(["metric", "before", "after", "change"], [["perplexity", "20", "10", "−10 (−50.0 %)"]])]
+
+
+def pairs_told(project: Path, policy: str, records: list[dict[str, Any]]) -> str:
+    """The section about pairs, as text."""
+    (project / "answers.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (project / "pairs.yaml").write_text(
+        "name: pairs\ntargets:\n  answers: {from: answers.jsonl}\n"
+        f"  pairs: {{from: answers, steps: [pair: {{policy: {policy}}}]}}\n"
+    )
+    factory.build(project / "pairs.yaml")
+    page = (project / "build" / "pairs" / "report.html").read_text()
+    part = page.partition("<h3>Pairs</h3>")[2].partition("<h3>")[0]
+    return " ".join(re.sub(r"<[^>]+>", " ", part).split())
+
+
+def scored(number: int, scores: list[float], lengths: list[int]) -> dict[str, Any]:
+    answers = [assistant("abcdefghij"[place] * length) for place, length in enumerate(lengths)]
+    return {"prompt": user(f"Question {number}?"), "completions": answers, "scores": scores, "meta": {}}
+
+
+def test_pairs_of_prompts_are_counted_with_why_others_have_none(project: Path) -> None:
+    records = [scored(n, [1.0, 2.0 + n], [5, 9]) for n in range(6)]
+    records += [scored(6, [1.0, 2.0], [9, 5]), scored(7, [2.0, 2.0], [3, 4]), scored(8, [1.0, 3.0], [4, 4])]
+    said = pairs_told(project, "best_worst", records)
+    assert said.startswith("8 pairs of 8 of 9 prompts.")
+    assert "no pair, since times tie 1" in said
+    assert "margin of the scores 1 1.75 2.5 4.25 6" in said
+    assert "The chosen answer is the longer one in 86% of pairs (6 of 7; 1 equally long)." in said
+    assert "pairs of a prompt" not in said, "each gave one"
+
+
+def test_all_pairs_tell_how_many_each_prompt_gave(project: Path) -> None:
+    records = [scored(n, [1.0, 2.0, 3.0], [3, 4, 5]) for n in range(3)] + [scored(3, [1.0, 1.0, 2.0], [3, 4, 5])]
+    said = pairs_told(project, "all_pairs", records)
+    assert said.startswith("11 pairs of 4 of 4 prompts.")
+    assert "pairs of a prompt prompts 2 1 3 3" in said
+    assert "no pair, since times tie 1" in said
+
+
+def test_where_nothing_made_a_pair_the_reasons_are_told(project: Path) -> None:
+    said = pairs_told(project, "best_worst", [scored(n, [1.0, 1.0], [3, 4]) for n in range(3)])
+    assert said == "0 pairs of 0 of 3 prompts. no pair, since times tie 3"
