@@ -57,6 +57,7 @@ class Blocks(Sequence[Block]):
     def __getitem__(self, at: int | slice) -> Block | list[Block]:
         if isinstance(at, slice):
             return [self[one] for one in range(*at.indices(len(self)))]
+        at = range(len(self))[at]
         first, last = self.bounds[at], self.bounds[at + 1]
         spans = zip(self.starts[first:last], self.sizes[first:last], strict=True)
         ids = [np.asarray(self.tokens.ids[start : start + size], np.int64) for start, size in spans]

@@ -65,7 +65,7 @@ def tokens_of(
         partial = folder.with_name(f"{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        write_tokens(text_batches(dataset), tokenizer, partial, before, after, tell)
+        write_tokens(batches_of(texts_of(dataset)), tokenizer, partial, before, after, tell)
         partial.rename(folder)
     note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
     offsets: NDArray[np.int64] = np.load(folder / OFFSETS)
@@ -74,18 +74,23 @@ def tokens_of(
     return Tokens(ids, offsets, note["characters"], note["empty"])
 
 
-def text_batches(dataset: Dataset[Text]) -> Iterator[list[str]]:
-    """The texts in order, in lists of about BATCH_CHARACTERS; of the records only this column is read."""
-    batch: list[str] = []
-    size = 0
+def texts_of(dataset: Dataset[Text]) -> Iterator[str]:
+    """The texts in order; of the records only this column is read."""
     for shard in dataset.shards:
         for table in shard.tables(["text"]):
-            for text in table.column("text").to_pylist():
-                batch.append(text)
-                size += len(text)
-                if size >= BATCH_CHARACTERS:
-                    yield batch
-                    batch, size = [], 0
+            yield from table.column("text").to_pylist()
+
+
+def batches_of(texts: Iterable[str]) -> Iterator[list[str]]:
+    """The texts in order, in lists of about BATCH_CHARACTERS."""
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        batch.append(text)
+        size += len(text)
+        if size >= BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
     if batch:
         yield batch
 

@@ -51,6 +51,7 @@ def test_every_token_of_every_document_is_there_once_and_in_order(lengths: list[
     full = {piece[-1] for piece in pieces if len(piece) == seq_len}
     assert all(begin - 1 in full for begin in begins - set(tokens.offsets.tolist()))  # cut only where a block is full
     assert blocks.lengths.tolist() == [len(block) for block in blocks]
+    assert blocks[-1].ids.tolist() == blocks[len(blocks) - 1].ids.tolist()
     assert blocks.padding(seq_len) == pytest.approx(1 - sum(lengths) / (len(blocks) * seq_len))
 
 
