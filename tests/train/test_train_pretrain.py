@@ -176,6 +176,68 @@ def test_rows_on_an_adapter_of_rows_is_one_adapter_of_rows(
     assert far(logits_of(loaded(second)), logits_of(loaded(first))) > 1e-3
 
 
+def test_qlora_on_an_adapter_of_rows_keeps_them(
+    extended: CausalLM, text: Any, tmp_path: Path, make_context: Any
+) -> None:
+    """The base is quantized with the rows in it; what is saved stands on the base as it was."""
+    from peft import AutoPeftModelForCausalLM
+
+    options = {**FAST, "max_steps": 3}
+    first = pretrain.function(text("new"), make_context(tmp_path / "a")[0], extended, method="rows", **options)
+    second = pretrain.function(text("new"), make_context(tmp_path / "b")[0], first, method="qlora", **options)
+    ids = list(extension_of(extended).ids)  # type: ignore[union-attr]
+    assert far(loaded(first).get_input_embeddings().weight[ids], loaded(second).get_input_embeddings().weight[ids]) == 0
+    assert far(logits_of(AutoPeftModelForCausalLM.from_pretrained(second.path)), logits_of(loaded(second))) < 1e-5
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("kind", ["gpt_neox", "gpt2", "qwen2"])
+@pytest.mark.parametrize("with_lora", [False, True])
+def test_rows_of_other_architectures_come_back_through_peft(
+    kind: str, tied: bool, with_lora: bool, tmp_path: Path
+) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from factory.train.adapters import add_lora, add_rows, save_adapter
+
+    torch.manual_seed(0)
+    names = (
+        ("n_embd", "n_layer", "n_head")
+        if kind == "gpt2"
+        else ("hidden_size", "num_hidden_layers", "num_attention_heads")
+    )
+    sizes = dict(zip(names, (32, 2, 4), strict=True))
+    if kind == "qwen2":
+        sizes["num_key_value_heads"] = 2
+    config = AutoConfig.for_model(
+        kind, vocab_size=90, tie_word_embeddings=tied, bos_token_id=0, eos_token_id=0, **sizes
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "base")
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    rows = range(80, 88)
+    model = add_lora(base, SMALL, 0, rows) if with_lora else add_rows(base, rows)
+    optimizer = torch.optim.SGD([weight for weight in model.parameters() if weight.requires_grad], 1.0)
+    ids = torch.arange(70, 90)[None]
+    for _ in range(2):
+        optimizer.zero_grad()
+        model.eval()(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+        optimizer.step()
+    save_adapter(model, tmp_path / "adapter", tmp_path / "base", None)
+    with torch.no_grad():
+        trained = model(input_ids=ids, use_cache=False).logits
+        fresh = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+        merged = PeftModel.from_pretrained(fresh, tmp_path / "adapter").merge_and_unload().eval()
+        assert far(merged(input_ids=ids, use_cache=False).logits, trained) < 1e-5
+    before = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    for one, other in (
+        (before.get_input_embeddings(), merged.get_input_embeddings()),
+        (before.get_output_embeddings(), merged.get_output_embeddings()),
+    ):
+        assert changed_rows(one.weight, other.weight) == set(rows)
+
+
 def test_bits_per_character_are_those_of_each_document_alone(
     extended: CausalLM, text: Any, tmp_path: Path, make_context: Any
 ) -> None:
