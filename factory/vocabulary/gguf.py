@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from factory import InputError, Model
 
-from .llama_rules import pre_tokenizer_name, scores_of_merges, space_prefix
+from .llama_rules import check_cuts, pre_tokenizer_name, scores_of_merges, space_prefix
 from .pieces import BYTE, MARKER, Pieces, pieces_of
 
 if TYPE_CHECKING:
@@ -102,10 +102,10 @@ def vocabulary_of(pieces: Pieces, rows: int = 0) -> Vocabulary:
         return found
     if pieces.kind == "BPE" and pieces.marked and pieces.byte_fallback:
         found = Vocabulary("llama", "llama", "default", *_tokens(pieces, rows))
+        found.flags = {"add_space_prefix": space_prefix(pieces)}
         scores = scores_of_merges(pieces)
         found.scores = [scores.get(text, UNREACHED) if kind == NORMAL else 0.0
                         for text, kind in zip(found.tokens, found.types, strict=True)]  # fmt: skip
-        found.flags = {"add_space_prefix": space_prefix(pieces)}
         return found
     if pieces.kind == "Unigram" and pieces.marked:
         return _unigram(pieces, rows)
@@ -136,6 +136,10 @@ def _tokens(pieces: Pieces, rows: int) -> tuple[list[str], list[int]]:
 
 def _unigram(pieces: Pieces, rows: int) -> Vocabulary:
     """T5's: llama.cpp takes SentencePiece's compiled normaliser, and squeezes blanks."""
+    if pieces.byte_fallback:
+        raise InputError(
+            "llama.cpp writes characters without a piece as unknown for Unigram, and this tokenizer as bytes"
+        )
     kinds = {one["type"]: one for one in pieces.normalizers}
     charsmap = base64.b64decode(kinds.pop("Precompiled", {}).get("precompiled_charsmap") or "")
     squeezed = [kinds.pop(kind) for kind in ("Strip", "Replace") if kind in kinds]
@@ -143,8 +147,7 @@ def _unigram(pieces: Pieces, rows: int) -> Vocabulary:
         raise InputError(
             f"llama.cpp normalises text for Unigram by SentencePiece's own tables only, not by {min(kinds)}"
         )
-    if other := [one["type"] for one in pieces.pre_tokenizers if one["type"] not in ("Metaspace", "WhitespaceSplit")]:
-        raise InputError(f"llama.cpp parts no text before Unigram, and this tokenizer does: {other[0]}")
+    check_cuts(pieces)
     found = Vocabulary("t5", "t5", "default", *_tokens(pieces, rows), charsmap=charsmap)
     scores = [float(score) for _, score in pieces.model["vocab"]]
     found.scores = scores + [0.0] * (len(found.tokens) - len(scores))

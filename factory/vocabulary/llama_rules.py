@@ -7,6 +7,7 @@ src/llama-vocab.cpp; here they are recognised by what they do.
 from __future__ import annotations
 
 from typing import Any
+from unicodedata import category
 
 from factory import InputError
 
@@ -85,18 +86,33 @@ def space_prefix(pieces: Pieces) -> bool:
         if one["type"] not in known or MARKER not in (one.get("prepend"), one.get("content")):
             raise InputError(f"llama.cpp does not normalise text for SentencePiece's BPE as this tokenizer does: {one}")
     prefixed = any(one["type"] == "Prepend" for one in pieces.normalizers)
+    check_cuts(pieces)
+    return prefixed or any(one.get("prepend_scheme", "never") != "never" for one in pieces.pre_tokenizers)
+
+
+def check_cuts(pieces: Pieces) -> None:
+    """Raise InputError where text is cut before the model sees it so that a piece is kept from being used.
+
+    llama.cpp cuts no text before SentencePiece's models. Cuts at blanks (Metaspace) and around digits are no difference
+    as long as no piece goes over one.
+    """
     for one in pieces.pre_tokenizers:
-        if one["type"] != "Metaspace":
+        digits = one["type"] == "Digits" and one["individual_digits"]
+        if not digits and one["type"] not in ("Metaspace", "WhitespaceSplit"):
             raise InputError(
-                f"llama.cpp parts no text before SentencePiece's BPE as this tokenizer does: {one['type']}"
+                f"llama.cpp cuts no text before SentencePiece's models as this tokenizer does: {one['type']}"
             )
-        prefixed |= one["prepend_scheme"] != "never"
-        crossing = next((piece for piece in pieces.model["vocab"] if MARKER in piece[1:]), None)
-        if one.get("split", True) and crossing:
-            raise InputError(
-                f"llama.cpp parts no text at blanks, and would use '{crossing}', which this tokenizer cannot"
+        if not one.get("split", True):
+            continue
+        for piece, token in pieces.vocabulary.items():
+            crossing = (
+                len(piece) > 1 and any(category(one)[0] == "N" for one in piece) if digits else MARKER in piece[1:]
             )
-    return prefixed
+            if crossing and not _apart(pieces, piece) and pieces.names[token] == piece:
+                where = "around digits" if digits else "at blanks"
+                raise InputError(
+                    f"llama.cpp cuts no text {where}, so it would use '{piece}', and this tokenizer does not"
+                )
 
 
 def scores_of_merges(pieces: Pieces) -> dict[str, float]:

@@ -138,10 +138,16 @@ def said_drift(old: Tokenizer, new: Tokenizer, line: str) -> str:
     ids = [encoded(tokenizer, [line])[0] for tokenizer in (old, new)]
     part = next((at for at, (one, other) in enumerate(zip(*ids, strict=False)) if one != other), min(map(len, ids)))
     names = [
-        [str(tokenizer.id_to_token(token)) for token in cut[part : part + 4]]
+        [_shown(tokenizer, token) for token in cut[part : part + 4]]
         for tokenizer, cut in zip((old, new), ids, strict=True)
     ]
     return f"{line[:80]!r}: {' '.join(names[0])} → {' '.join(names[1])}"
+
+
+def _shown(tokenizer: Tokenizer, token: int) -> str:
+    """A token as text with its blanks visible, or as its piece where it is part of a character."""
+    text = tokenizer.decode([token], skip_special_tokens=False)
+    return str(tokenizer.id_to_token(token)) if "\ufffd" in text or not text.strip() else text.replace(" ", "␣")
 
 
 def histogram(uses: Sequence[Use]) -> str:

@@ -176,6 +176,41 @@ def test_what_llama_cuts_otherwise_is_refused(tokenizer: Any, says: str) -> None
         vocabulary_of(pieces_of(tokenizer))
 
 
+DIGITS = {"type": "Digits", "individual_digits": True}
+METASPACE = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+
+
+def with_cuts(tokenizer: Any, *parts: dict[str, Any], **model: Any) -> Any:
+    definition = json.loads(tokenizer.to_str())
+    definition["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": list(parts)}
+    definition["normalizer"] = None
+    definition["model"] |= model
+    return type(tokenizer).from_str(json.dumps(definition))
+
+
+def test_cuts_that_no_piece_goes_over_make_no_difference() -> None:
+    plain = closed(sentencepiece())
+    found = vocabulary_of(pieces_of(with_cuts(plain, METASPACE)))
+    assert found.flags == {"add_space_prefix": True}
+    assert found.scores == vocabulary_of(pieces_of(plain)).scores
+    assert vocabulary_of(pieces_of(with_cuts(unigram(), METASPACE))).model == "t5"
+    for extra, part, says in (
+        ("1▁", METASPACE, "at blanks, so it would use '1▁'"),
+        ("▁1", DIGITS, "around digits, so it would use '(▁1|12)'"),
+        ("a", {"type": "Whitespace"}, "as this tokenizer does: Whitespace"),
+    ):
+        for tokenizer in (closed(sentencepiece(ENGLISH)), unigram(ENGLISH, 60)):
+            known = extra in tokenizer.get_vocab()
+            odd = with_cuts(tokenizer if known else with_pieces(tokenizer, extra), {**METASPACE, "split": False}, part)
+            with pytest.raises(InputError, match=says):
+                vocabulary_of(pieces_of(odd))
+
+
+def test_unigram_with_bytes_is_refused() -> None:
+    with pytest.raises(InputError, match="as unknown for Unigram, and this tokenizer as bytes"):
+        vocabulary_of(pieces_of(with_cuts(unigram(), METASPACE, byte_fallback=True)))
+
+
 def test_merges_out_of_order_are_refused() -> None:
     definition = json.loads(closed(sentencepiece()).to_str())
     merges = definition["model"]["merges"]

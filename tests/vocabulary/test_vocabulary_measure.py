@@ -198,7 +198,7 @@ def test_drift_fails_the_step_with_examples(context: Context, texts: Any, saved:
     models = saved(old, "old"), saved(new, "new")
     protect = texts("a list\nin 世界\na set")
     with pytest.raises(
-        StepError, match=r"1 of 3 protected lines have other tokens than before, as\n  'in 世界': ä ¸ ĸ ç → ä¸ĸçķĮ"
+        StepError, match=r"1 of 3 protected lines have other tokens than before, as\n  'in 世界': ä ¸ ĸ ç → 世界"
     ):
         list(measure_vocabulary.function(texts("a list"), context, *models, protect=protect))
     metrics = measure_vocabulary.function(texts("a list"), context, *models, protect=protect, max_drift=0.5)
