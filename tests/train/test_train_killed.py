@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -21,13 +22,18 @@ FULL = {**LORA, "epochs": 3, "method": "full", "learning_rate": 1e-3}
 STOPPING = {**LORA, "epochs": 40, "learning_rate": 0.005, "validation": 0.3, "early_stopping": 2, "checkpoint_every": 7}
 
 
-def train(model: Path, dataset: Path, run: Path, options: dict[str, Any], moment: str = "") -> Any:
-    """(files of the saved model, what was logged, the report), or None when the run died at its moment."""
+def train(model: Path, dataset: Path, run: Path, options: dict[str, Any], moment: str = "", step: str = "sft") -> Any:
+    """(files of the saved model, what was logged, the report), or None when the run died at its moment.
+
+    `after SECONDS` may come when all is done.
+    """
     run.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, str(SCRIPT), str(model), str(dataset), str(run), json.dumps(options)]
+    command = [sys.executable, str(SCRIPT), step, str(model), str(dataset), str(run), json.dumps(options)]
     command += [moment] if moment else []
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
+    if moment.startswith("after") and done.returncode == 0:
+        return None
     if moment:
         assert done.returncode == -signal.SIGKILL, f"the run outlived '{moment}': {done.stderr}"
         return None
@@ -60,4 +66,48 @@ def test_killed_and_resumed_ends_the_same(
     assert resumed == undisturbed
     assert sections_again == sections
     assert len(logged_again) < len(logged)  # it went on and did not begin again
+    assert all(logged[step] == entry for step, entry in logged_again.items())
+
+
+TEXT = {"epochs": 4, "seq_len": 32, "batch_size": 2, "accumulation": 2, "checkpoint_every": 3, "evaluations": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "moments"),
+    [
+        # while tokens are written and before their folder has its name, then in training and while results are saved
+        (
+            {"method": "rows", "learning_rate": 3e-2},
+            ["open tokens.partial/note.json", "step 2", "step 7", "open model/tokenizer_config.json"],
+        ),
+        (
+            {"embeddings": "new", "lora": {"r": 4, "dropout": 0.2}},
+            [
+                "os.rename held_out-0.partial",
+                "open checkpoint-3/trainer_state.json",
+                "step 5",
+                "shutil.rmtree checkpoint-3",
+            ],
+        ),
+        ({"method": "full", "learning_rate": 1e-3}, ["step 4", "open checkpoint-6/complete", "step 8"]),
+    ],
+    ids=["rows", "lora and rows", "full"],
+)
+def test_pretrain_killed_and_resumed_ends_the_same(
+    options: dict[str, Any], moments: list[str], extended: CausalLM, text: Any, tmp_path: Path
+) -> None:
+    dataset, held = (Path(one.shards[0].path) for one in (text("new", 60), text("old", 8, 100)))
+    options = {**TEXT, **options, "held_out": {"old": str(held)}}
+    assert extended.path is not None
+
+    def run(name: str, moment: str = "") -> Any:
+        return train(extended.path, dataset, tmp_path / name, options, moment, "pretrain")  # type: ignore[arg-type]
+
+    undisturbed, logged, sections = run("whole")
+    for moment in (*moments, f"after {random.uniform(0.2, 3):.2f}"):
+        run("killed", moment)
+    resumed, logged_again, sections_again = run("killed")
+    assert resumed == undisturbed
+    assert sections_again == sections
+    assert len(logged_again) < len(logged)
     assert all(logged[step] == entry for step, entry in logged_again.items())

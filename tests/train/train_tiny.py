@@ -1,23 +1,27 @@
-"""Train in a process of its own: MODEL FACTS RUN OPTIONS(json) [MOMENT].
+"""Train in a process of its own: STEP MODEL DATASET RUN OPTIONS(json) [MOMENT].
 
 At its moment the process kills itself with SIGKILL: `open NAME` as that file is opened for writing,
-`shutil.rmtree NAME` as that folder is about to be removed, `step N` as the loss of step N is told.
+`shutil.rmtree NAME` or `os.rename NAME` as that folder is about to be removed or renamed, `step N` as the loss of step
+N is told, `after SECONDS` of working.
 """
 
 import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from conftest import Notebook, make_context
 
-from factory import CausalLM, Dataset, PromptCompletion, Shard
+from factory import CausalLM, Dataset, PromptCompletion, Shard, Text
+from factory.train.pretrain import pretrain
 from factory.train.sft import sft
 
-model, facts, run = map(Path, sys.argv[1:4])
-given_options = json.loads(sys.argv[4])
-event, _, name = sys.argv[5].partition(" ") if len(sys.argv) > 5 else ("", "", "")
+step, kind = {"sft": (sft, PromptCompletion), "pretrain": (pretrain, Text)}[sys.argv[1]]
+model, records, run = map(Path, sys.argv[2:5])
+given_options = json.loads(sys.argv[5])
+event, _, name = sys.argv[6].partition(" ") if len(sys.argv) > 6 else ("", "", "")
 
 
 def die() -> None:
@@ -38,12 +42,22 @@ def watch(happened: str, args: tuple[object, ...]) -> None:
             die()
 
 
-if event:
+def dataset_of(path: Path) -> Dataset:
+    return Dataset([Shard(str(path), path.stem)], kind)
+
+
+if event == "after":
+    threading.Timer(float(name), die).start()
+elif event:
     sys.addaudithook(watch)
-options = sft.options.model_validate({"base": str(model), **given_options})
-given = {option: getattr(options, option) for option in sft.options.model_fields}
+options = step.options.model_validate({"base": str(model), **given_options})
+given = {option: getattr(options, option) for option in step.options.model_fields}
 given["base"] = CausalLM(uri=str(model), path=model)
+if "held_out" in given:
+    given["held_out"] = {held: dataset_of(Path(path)) for held, path in given["held_out"].items()}
 context, _ = make_context(run)
 context.runtime = notebook = Mortal()
-sft.function(Dataset([Shard(str(facts), "facts")], PromptCompletion), context, **given)
+step.function(dataset_of(records), context, **given)
 print(json.dumps([notebook.logged, notebook.sections]))
+sys.stdout.flush()
+os._exit(0)  # a timer may still wait
