@@ -90,7 +90,7 @@ def is_partial(pieces: Pieces, token: int) -> bool:
 
 
 def compare(before: Tokenizer, after: Tokenizer, lines: Iterable[str]) -> Comparison:
-    """Both tokenizers on the lines, in bounded memory; 1 MB a second and core, of which encoding is four fifths.
+    """Both tokenizers on the lines, in bounded memory: 1.6 s of CPU a MB, mostly in encoding, on all cores.
 
     Empty lines are passed over. A line is encoded by itself, so what a tokenizer does across newlines is not seen.
     """
