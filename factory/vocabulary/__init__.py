@@ -11,8 +11,9 @@ import factory
 def register_steps() -> list[factory.Step]:
     from .extend import extend_vocabulary
     from .measure import measure_vocabulary
+    from .train_tokenizer import train_tokenizer
 
-    return [extend_vocabulary, measure_vocabulary]
+    return [extend_vocabulary, measure_vocabulary, train_tokenizer]
 
 
 @factory.hookimpl

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 
@@ -54,3 +55,9 @@ def allowed(scripts: Sequence[str] | None) -> NDArray[np.bool_]:
     for name in scripts:
         found |= script(name)
     return found
+
+
+def character_class(mask: NDArray[np.bool_]) -> str:
+    """The characters of a mask over code points as a class of an expression, with its brackets."""
+    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False)).reshape(-1, 2).tolist()
+    return "[" + "".join(f"{re.escape(chr(start))}-{re.escape(chr(stop - 1))}" for start, stop in edges) + "]"

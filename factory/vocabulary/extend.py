@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from itertools import islice
@@ -15,7 +16,7 @@ from factory.models.extension import Extension
 from factory.models.loading import load_causal_lm, load_tokenizer
 
 from . import gates
-from .alphabets import allowed
+from .alphabets import allowed, character_class
 from .candidates import base_parts
 from .folder import save_tokenizer
 from .growing import Grown, Wanted, grow
@@ -63,7 +64,8 @@ def extend_vocabulary(
                    them is cut as before. None: any
     merge          add the pieces of this tokenizer that the base lacks, in its order, as Chinese-LLaMA did (Cui et al.
                    2023, arXiv:2304.08177, section 3), instead of new ones; with `pieces`, the first so many
-    protect        text that must be cut as before; pieces that change more than `max_drift` of its lines are left out
+    protect        text that must be cut as before: pieces that change more than `max_drift` of its lines are left out.
+                   Where scripts are named, lines with a character of theirs are not protected
     min_frequency  how often a pair, or a piece, has to stand in the corpus
     min_uses       leave out pieces that the corpus, cut with all of them, uses less often, where no other needs them
     max_chars      of a piece, blanks aside
@@ -86,7 +88,7 @@ def extend_vocabulary(
         pieces, tokens_per_character, allowed(scripts), min_frequency, min_uses, max_chars, coverage, max_drift
     )
     second = backend(load_tokenizer(merge), merge.uri) if merge is not None else None
-    lines = list(islice(_lines(protect), PROTECTED)) if protect is not None else []
+    lines = list(islice(_protected(protect, scripts), PROTECTED)) if protect is not None else []
     grown = grow(before, base.uri, _drawn(dataset, learn_from), wanted, second, lines)
     _check(grown, list(islice(_lines(dataset), PROBED)))
     shutil.rmtree(ctx.output, ignore_errors=True)  # a kill may have left half of one
@@ -118,6 +120,14 @@ def backend(tokenizer: PreTrainedTokenizerBase, name: str) -> Any:
 
 def _lines(dataset: Dataset[Text]) -> Iterator[str]:
     return (line for record in dataset for line in record["text"].splitlines() if line.strip())
+
+
+def _protected(dataset: Dataset[Text], scripts: list[str] | None) -> Iterator[str]:
+    """The lines that must stay as they are: where scripts are named, those without a character of one."""
+    if scripts is None:
+        return _lines(dataset)
+    written = re.compile(character_class(allowed(scripts)))
+    return (line for line in _lines(dataset) if not written.search(line))
 
 
 def _drawn(dataset: Dataset[Text], most: int) -> Iterator[str]:
@@ -160,16 +170,17 @@ def _save_model(base: Model, grown: Grown, multiple: int, initialise: Initialise
 
 def _table(name: str, grown: Grown, rows: int | None, changed: int, lines: int) -> str:
     """What was added and what it does, in Markdown."""
-    added, runs = grown.added, grown.runs
+    added, before, after = grown.added, grown.before, grown.after
     table = {"base": name, "kind": grown.family, "new pieces": f"{len(added):,}, ids from {grown.first:,}"}
     if rows is not None:
         table["rows of the embedding"] = f"{rows:,}"
-    if runs.characters:
-        saved = sum(one.saved for one in added)
-        table["characters learned from"] = f"{runs.characters:,}"
-        table["tokens per character"] = f"{runs.tokens / runs.characters:.3f}"
-        if saved:
-            table["tokens per character"] += f" → {(runs.tokens - saved) / runs.characters:.3f}"
+    if before.characters:
+        table["characters learned from"] = f"{before.characters:,}"
+        table["tokens per character"] = " → ".join(f"{runs.tokens / runs.characters:.3f}" for runs in (before, after))
+    if before.lost:
+        table["characters in unknown words"] = " → ".join(
+            f"{runs.lost / runs.characters:.1%}" for runs in (before, after)
+        )
     if lines:
         table["protected lines cut otherwise"] = f"{changed:,} of {lines:,}"
     pieces = pieces_of(grown.tokenizer)

@@ -75,10 +75,14 @@ def symbols_of(pieces: Pieces, family: Family) -> Symbols:
 
 def _made_of(data: bytes) -> tuple[int, int, int]:
     try:
-        bare = "".join(data.decode().split())
-        return (WHOLE, 0, len(bare)) if bare else (BLANK, 0, 0)
+        text = data.decode()
     except UnicodeDecodeError:
         pass
+    else:
+        bare = text.removeprefix(" ")  # other blanks part words
+        if not bare:
+            return (BLANK, 0, 0) if text else (OTHER, 0, 0)
+        return (OTHER, 0, 0) if any(one.isspace() for one in bare) else (WHOLE, 0, len(bare))
     if all(0x80 <= byte < 0xC0 for byte in data):
         return (INSIDE, len(data), 0) if len(data) < 4 else (OTHER, 0, 0)
     begun, rest = data.lstrip(b" "), lacking(data)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,7 +20,7 @@ from .candidates import Candidate, pruned, without
 from .families import Family, family_of
 from .pieces import Pieces, pieces_of, unbounded
 from .protect import within_drift
-from .runs import Runs
+from .runs import Runs, measure
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -49,7 +51,8 @@ class Grown:
     family: Family
     first: int
     added: list[Candidate]
-    runs: Runs
+    before: Runs  # the corpus, as far as it is of the allowed scripts, in the old tokens
+    after: Runs  # and in the new ones
 
 
 def grow(
@@ -69,10 +72,16 @@ def grow(
     asked = wanted.pieces or ENOUGH
     some_go = bool(protected) or wanted.min_uses > 0 or family != "byte_level"
     count = asked + (asked // SPARE if some_go and wanted.pieces else 0)
-    candidates, runs = _propose(tokenizer, pieces, family, texts, wanted, count, second, first)
+    candidates, counts = _propose(tokenizer, pieces, family, texts, wanted, count, second, first)
 
     def build(some: Sequence[Candidate]) -> Tokenizer:
         return _built(definition_with(pieces, family, some, first))
+
+    def cut(some: Sequence[Candidate]) -> Runs:
+        """The corpus in the tokens that there are with some of the candidates."""
+        if isinstance(counts, Runs):
+            return replace(counts, tokens=counts.tokens - sum(one.saved for one in some))
+        return measure(build(some), counts, pieces.unknown)
 
     proposed = len(candidates)
     if wanted.min_uses:
@@ -81,11 +90,11 @@ def grow(
         candidates = _reachable(build, candidates, first)
     if protected:
         candidates = within_drift(tokenizer, build, candidates, first, protected, wanted.max_drift)
-    candidates = candidates[: _enough(candidates, wanted, runs)]
+    candidates = candidates[: _enough(candidates, wanted, cut)]
     if not candidates or (second is None and wanted.pieces is not None and len(candidates) < wanted.pieces):
         raise StepError(_too_few(len(candidates), proposed, wanted))
     definition = definition_with(pieces, family, candidates, first)
-    return Grown(_built(definition), definition, family, first, candidates, runs)
+    return Grown(_built(definition), definition, family, first, candidates, cut([]), cut(candidates))
 
 
 def definition_with(pieces: Pieces, family: Family, candidates: Sequence[Candidate], first: int) -> dict[str, Any]:
@@ -103,13 +112,14 @@ def definition_with(pieces: Pieces, family: Family, candidates: Sequence[Candida
 def _propose(
     tokenizer: Tokenizer, pieces: Pieces, family: Family, texts: Iterable[str], wanted: Wanted, count: int,
     second: Tokenizer | None, first: int,
-) -> tuple[list[Candidate], Runs]:  # fmt: skip
+) -> tuple[list[Candidate], Runs | Counter[str]]:  # fmt: skip
+    """The candidates, and the corpus: as runs of tokens, or as words with how often each stands."""
     least, most, coverage = wanted.min_frequency, wanted.max_chars, wanted.coverage
     if second is not None:
         found = merged.propose(
             tokenizer, pieces, family, pieces_of(second), wanted.allowed, count, wanted.min_uses, first
         )  # fmt: skip
-        return found, Runs(first)
+        return found, Counter()
     if family == "wordpiece":
         return wordpiece.propose(tokenizer, pieces, texts, wanted.allowed, count, least, most, coverage)
     if family == "unigram":
@@ -130,18 +140,20 @@ def _reachable(build: Any, candidates: list[Candidate], first: int) -> list[Cand
     return candidates
 
 
-def _enough(candidates: Sequence[Candidate], wanted: Wanted, runs: Runs) -> int:
+def _enough(candidates: Sequence[Candidate], wanted: Wanted, cut: Callable[[Sequence[Candidate]], Runs]) -> int:
     """How many of the candidates are taken. Raises InputError where a number of tokens cannot be reached."""
     if wanted.tokens_per_character is None:
         return wanted.pieces or len(candidates)
-    target = wanted.tokens_per_character * runs.characters
-    left = runs.tokens - np.cumsum([one.saved for one in candidates])
-    enough = int(np.searchsorted(-left, -target)) + 1
+
+    def rate(number: int) -> float:
+        runs = cut(candidates[:number])
+        return runs.tokens / max(1, runs.characters)
+
+    enough = bisect_left(range(len(candidates) + 1), -wanted.tokens_per_character, key=lambda number: -rate(number))
     if enough > len(candidates):
-        best = left[-1] / runs.characters if len(left) else float("nan")
         raise InputError(
             f"extend_vocabulary: tokens_per_character {wanted.tokens_per_character:g} is not reached; with all "
-            f"{len(candidates):,} pieces that the corpus gives there are {best:.3f}"
+            f"{len(candidates):,} pieces that the corpus gives there are {rate(len(candidates)):.3f}"
         )
     return enough
 

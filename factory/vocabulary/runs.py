@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ class Runs:
     weights: Counter[bytes] = field(default_factory=Counter)  # run of int32 -> how often it stood
     characters: int = 0  # of allowed scripts
     tokens: int = 0  # that they are cut into
+    lost: int = 0  # characters in words of which the tokenizer says no more than that it does not know them
 
     def sequences(self) -> Sequences:
         """The runs of two tokens and more. Sorted, so that the order of texts does not matter."""
@@ -94,6 +95,7 @@ class Cutter:
         fallback, kind = self.fallback[ids], self.kind[ids]
         inside = (end > start) & (outside[end] == outside[start])
         first = fallback & ~_same_as_before(start, fallback)  # of the bytes that spell one character
+        first &= counted[np.minimum(start, len(codes) - 1)]
         good = inside & ((kind != BLANK) & (kind != OTHER) | first)
         begins = np.concatenate([[True], words[1:] != words[:-1]]) | self.parts_words[ids]
         # a blank alone may be joined to what follows it in its word
@@ -101,7 +103,7 @@ class Cutter:
         lonely = lonely[lonely + 1 < len(ids)]
         good[lonely] = good[lonely + 1] & (kind[lonely + 1] != BLANK) & ~begins[lonely + 1]
         symbols = np.where(first, runs.unknown + codes[np.minimum(start, len(codes) - 1)].astype(np.int64), ids)
-        self._collect(symbols.astype(np.int32), good, begins, fallback & ~first, runs)
+        self._collect(symbols.astype(np.int32), good, begins, fallback & _same_as_before(start, fallback), runs)
         runs.tokens += int((inside & (kind != BLANK)).sum())
 
     def _collect(
@@ -121,6 +123,18 @@ class Cutter:
 def _same_as_before(start: NDArray[Any], fallback: NDArray[Any]) -> NDArray[Any]:
     same = (start[1:] == start[:-1]) & fallback[:-1]
     return np.concatenate([[False], same])
+
+
+def measure(tokenizer: Tokenizer, counts: Mapping[str, int], unknown: int | None) -> Runs:
+    """The tokens of some words, given how often each stands."""
+    runs = Runs(0)
+    for word, times in counts.items():
+        cut = [token.id for token in tokenizer.model.tokenize(word)]
+        bare = len(word.removeprefix(MARKER))
+        runs.characters += times * bare
+        runs.tokens += times * len(cut)
+        runs.lost += times * bare * (unknown in cut)
+    return runs
 
 
 def with_unknown(symbols: Symbols, characters: Iterable[str], unknown: int) -> Symbols:

@@ -7,8 +7,7 @@ it stays, for both are logarithms of shares of their own corpus. The base's are 
 
 from __future__ import annotations
 
-import json
-import os
+import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,14 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from factory import StepError
+
+from .alphabets import character_class
 from .bpe import covering
 from .candidates import Candidate
 from .pieces import MARKER, Pieces
-from .runs import Runs
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+THREADS = 16  # sums are made thread by thread: another number would give other scores
 FEW = 10  # pieces in both vocabularies, under which their difference says nothing
 LOWEST = -100.0  # of a place in the list that is an added token's: no text is cut into it
 
@@ -33,17 +35,19 @@ LOWEST = -100.0  # of a place in the list that is an added token's: no text is c
 def propose(
     tokenizer: Tokenizer, pieces: Pieces, texts: Iterable[str], allowed: NDArray[np.bool_], count: int,
     min_frequency: int, max_chars: int, coverage: float,
-) -> tuple[list[Candidate], Runs]:  # fmt: skip
-    """At most `count` pieces that the vocabulary has not, the likeliest first."""
+) -> tuple[list[Candidate], Counter[str]]:  # fmt: skip
+    """(at most `count` pieces that the vocabulary has not, the likeliest first; how often each segment stands)."""
     counts = segments(tokenizer, texts, allowed)
     characters: Counter[str] = Counter()
     for segment, n in counts.items():
         for character in segment.removeprefix(MARKER):
             characters[character] += n
-    kept = {MARKER, *dict(covering(characters, coverage))}
+    # a few characters may be all that there is room for
+    kept = {MARKER, *(one for one, _ in covering(characters, coverage)[: max(1, count * 3 // 4)])}
     fit = Counter({segment: n for segment, n in counts.items() if kept.issuperset(segment)})
     known = dict(pieces.model["vocab"])
-    scores, uses = _trained(fit, count + sum(one in known for one in kept), max_chars)
+    scores = trained(fit, count + sum(one in known for one in kept), max_chars) if fit else {}
+    uses = _uses(scores, fit)
     shared = [known[piece] - score for piece, score in scores.items() if piece in known]
     shift = median(shared) if len(shared) >= FEW else 0.0
     found: list[Candidate] = []
@@ -51,7 +55,7 @@ def propose(
         if piece not in known and uses[piece] >= min_frequency and len(found) < count:
             parts = tuple(token.id for token in tokenizer.model.tokenize(piece))
             found.append(Candidate(piece, parts, uses[piece] * (len(parts) - 1), uses[piece], score + shift))
-    return found, _measured(tokenizer, counts)
+    return found, counts
 
 
 def write(spec: dict[str, Any], candidates: Sequence[Candidate], first: int) -> None:
@@ -67,9 +71,7 @@ def write(spec: dict[str, Any], candidates: Sequence[Candidate], first: int) -> 
 
 def segments(tokenizer: Tokenizer, texts: Iterable[str], allowed: NDArray[np.bool_]) -> Counter[str]:
     """How often each run of allowed characters stands in a word; the first of a word keeps its mark of a blank."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], allowed, [False]]).astype(np.int8)))
-    ranges = "".join(f"{re.escape(chr(a))}-{re.escape(chr(b - 1))}" for a, b in edges.reshape(-1, 2).tolist())
-    inside = re.compile(f"{MARKER}?[{ranges}]+")
+    inside = re.compile(f"{MARKER}?{character_class(allowed)}+")
     words: Counter[str] = Counter()
     for text in texts:
         if tokenizer.normalizer is not None:
@@ -83,32 +85,57 @@ def segments(tokenizer: Tokenizer, texts: Iterable[str], allowed: NDArray[np.boo
     return counts
 
 
-def _trained(counts: Mapping[str, int], pieces: int, max_chars: int) -> tuple[dict[str, float], Counter[str]]:
-    """(piece -> log-probability, piece -> how often the segments have it), of a vocabulary of about `pieces`."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+def trained(counts: Mapping[str, int], pieces: int, max_chars: int, digits: bool = False) -> dict[str, float]:
+    """Piece -> log-probability, of `pieces` pieces learned from words of which each stands so often.
 
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # sums in another order would be other numbers
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("\n", "removed")
-    trainer = trainers.UnigramTrainer(
-        vocab_size=pieces + 1, special_tokens=["<unk>"], unk_token="<unk>", max_piece_length=max_chars,
-        show_progress=False,
-    )  # fmt: skip
-    tokenizer.train_from_iterator(("\n".join([one] * n) for one, n in sorted(counts.items())), trainer)
-    scores = dict(json.loads(tokenizer.to_str())["model"]["vocab"])
-    scores.pop("<unk>", None)
+    By SentencePiece's own trainer: that of the tokenizers library sums in another order each time, and equal input
+    has to give equal bytes. A tenth of SentencePiece's seed pieces gives as few tokens in half the time.
+
+    digits  each is a piece of its own
+    """
+    from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+
+    made = io.BytesIO()
+    try:
+        SentencePieceTrainer.train(
+            sentence_iterator=(f"{word}\t{times}" for word, times in sorted(counts.items())),
+            input_format="tsv",
+            model_writer=made,
+            model_type="unigram",
+            vocab_size=pieces + 1,
+            hard_vocab_limit=False,
+            character_coverage=1.0,
+            seed_sentencepiece_size=max(100_000, 10 * pieces),
+            max_sentencepiece_length=max_chars,
+            max_sentence_length=1 << 20,
+            num_threads=THREADS,
+            normalization_rule_name="identity",
+            remove_extra_whitespaces=False,
+            add_dummy_prefix=False,
+            split_by_unicode_script=False,
+            split_by_number=False,
+            split_digits=digits,
+            shuffle_input_sentence=False,
+            bos_id=-1,
+            eos_id=-1,
+            pad_id=-1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise StepError(f"Unigram pieces cannot be learned from this corpus: {str(error).strip()}") from error
+    model = SentencePieceProcessor(model_proto=made.getvalue())
+    found = {model.id_to_piece(at): float(model.get_score(at)) for at in range(model.get_piece_size())}
+    return {piece: score for piece, score in found.items() if piece != "<unk>"}
+
+
+def _uses(scores: Mapping[str, float], counts: Mapping[str, int]) -> Counter[str]:
+    """How often the words have each piece, cut by these pieces alone."""
+    from tokenizers import Tokenizer, models
+
+    cutter = Tokenizer(models.Unigram([("<unk>", LOWEST), *scores.items()], unk_id=0))
     uses: Counter[str] = Counter()
     ordered = sorted(counts)
-    for segment, cut in zip(ordered, tokenizer.encode_batch(ordered), strict=True):
+    for segment, cut in zip(ordered, cutter.encode_batch(ordered), strict=True):
         for piece in cut.tokens:
             uses[piece] += counts[segment]
-    return scores, uses
-
-
-def _measured(tokenizer: Tokenizer, counts: Mapping[str, int]) -> Runs:
-    """What the base makes of the segments."""
-    runs = Runs(0)
-    for segment, n in counts.items():
-        runs.characters += n * len(segment.removeprefix(MARKER))
-        runs.tokens += n * len(tokenizer.model.tokenize(segment))
-    return runs
+    return uses

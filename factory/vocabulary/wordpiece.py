@@ -17,7 +17,6 @@ from .bpe import covering
 from .candidates import Candidate
 from .merging import OTHER, WHOLE, Sequences, Symbols, learn
 from .pieces import Pieces
-from .runs import Runs
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -28,20 +27,20 @@ CODES = 0x110000  # a symbol is a code point, plus this inside of a word
 def propose(
     tokenizer: Tokenizer, pieces: Pieces, texts: Iterable[str], allowed: NDArray[np.bool_], count: int,
     min_frequency: int, max_chars: int, coverage: float,
-) -> tuple[list[Candidate], Runs]:  # fmt: skip
-    """At most `count` pieces that the vocabulary has not, the most useful first."""
+) -> tuple[list[Candidate], Counter[str]]:  # fmt: skip
+    """(at most `count` pieces that the vocabulary has not, the most useful first; how often each word stands)."""
     prefix = str(pieces.model.get("continuing_subword_prefix") or "##")
     counts = words(tokenizer, texts, allowed)
     kept = dict(covering(_characters(counts), coverage))
-    counts = Counter({word: n for word, n in counts.items() if all(character in kept for character in word)})
+    taught = Counter({word: n for word, n in counts.items() if all(character in kept for character in word)})
     kind = np.full(2 * CODES, OTHER, np.int8)
     codes = [ord(character) for character in kept]
     kind[codes] = kind[[code + CODES for code in codes]] = WHOLE
     symbols = Symbols(kind, np.zeros(2 * CODES, np.int8), (kind == WHOLE).astype(np.int16))
     known = tokenizer.get_vocab(with_added_tokens=False)
-    merges = learn(_sequences(counts), symbols, count + len(known), min_frequency, max_chars)
+    merges = learn(_sequences(taught), symbols, count + len(known), min_frequency, max_chars)
     used: Counter[int] = Counter()
-    for word, n in counts.items():
+    for word, n in taught.items():
         used.update({ord(character) + CODES * (at > 0): n for at, character in enumerate(word)})
     names = {symbol: (prefix if symbol >= CODES else "") + chr(symbol % CODES) for symbol in sorted(used)}
     ordered = sorted(names, key=lambda symbol: (-used[symbol], symbol))
@@ -52,7 +51,7 @@ def propose(
     new = [(piece, saved, uses) for piece, saved, uses in found if piece not in known][:count]
     parts = _spelled(tokenizer, prefix, [piece for piece, _, _ in new])
     pairs = zip(new, parts, strict=True)
-    return [Candidate(piece, part, saved, uses) for (piece, saved, uses), part in pairs], _measured(tokenizer, counts)
+    return [Candidate(piece, part, saved, uses) for (piece, saved, uses), part in pairs], counts
 
 
 def write(spec: dict[str, Any], candidates: Sequence[Candidate], first: int) -> None:
@@ -100,12 +99,3 @@ def _spelled(tokenizer: Tokenizer, prefix: str, pieces: Sequence[str]) -> list[t
         cut = tokenizer.model.tokenize(piece.removeprefix(prefix))
         found.append(tuple(token.id for token in cut))
     return found
-
-
-def _measured(tokenizer: Tokenizer, counts: Mapping[str, int]) -> Runs:
-    """What the base makes of the words: a word that it does not know is one token, which says nothing of the text."""
-    runs = Runs(0)
-    for word, n in counts.items():
-        runs.characters += n * len(word)
-        runs.tokens += n * len(tokenizer.model.tokenize(word))
-    return runs
