@@ -89,6 +89,7 @@ def pretrain(
     trained so, StepError when there is no text or the loss is not finite.
     """
     rows_trained = _check(base, method, embeddings, held_out, early_stopping, seq_len)
+    root, earlier = root_of(base) if method != "full" else ("", None)
     import torch
 
     torch.set_num_threads(ctx.threads)
@@ -130,7 +131,6 @@ def pretrain(
             for number, (name, text) in enumerate(held_out.items())
         ],
     )
-    root, earlier = root_of(base) if method != "full" else ("", None)
     model: Any = load_causal_lm(base, "nf4" if method == "qlora" else None)
     stored_as = model.dtype
     rows = range(int(model.get_input_embeddings().weight.shape[0])) if embeddings == "all" else rows_trained
