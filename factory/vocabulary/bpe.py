@@ -17,13 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .candidates import Candidate
-from .families import Family, byte_tokens, symbols_of
+from .families import LETTERS, Family, byte_tokens, symbols_of
 from .merging import learn
 from .pieces import Pieces
 from .runs import Runs, read_runs, with_unknown
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+UTF8 = [byte for byte in range(0xF5) if byte not in (0xC0, 0xC1)]  # the bytes that occur in it
+KEPT = 1 << 40  # uses of a piece that is there for its own sake
 
 
 def propose(
@@ -41,7 +44,9 @@ def propose(
     names = pieces.names
     candidates: list[Candidate] = []
     number: dict[int, int] = {}  # symbol -> id
-    if family == "byte_fallback":
+    if family == "byte_level":
+        candidates += missing_bytes(pieces)[:count]
+    else:
         bytes_of = byte_tokens(pieces)
         for character, times in covering(runs.unknown_characters(), coverage)[:count]:
             parts = tuple(bytes_of[byte] for byte in character.encode())
@@ -56,6 +61,17 @@ def propose(
         number[made + at] = first + len(candidates)
         candidates.append(Candidate(piece, parts, saved, uses))
     return candidates, runs
+
+
+def missing_bytes(pieces: Pieces) -> list[Candidate]:
+    """The bytes of UTF-8 that a byte-level tokenizer has no token for: characters with one in them were lost.
+
+    SmolLM2 lacks eight. Such a token replaces none, so its row begins as that of the nearest byte that has one.
+    """
+    found = {byte: pieces.vocabulary.get(LETTERS[byte]) for byte in UTF8}
+    held = {byte: at for byte, at in found.items() if at is not None}
+    nearest = {byte: min(held, key=lambda one: (abs(one - byte), one)) for byte in found if byte not in held}
+    return [Candidate(LETTERS[byte], (held[other],), 0, KEPT) for byte, other in nearest.items()]
 
 
 def covering(counts: Mapping[str, int], share: float) -> list[tuple[str, int]]:
@@ -74,8 +90,9 @@ def write(spec: dict[str, Any], family: Family, candidates: Sequence[Candidate],
     for at, one in enumerate(candidates, first):
         vocab[one.piece] = at
         names[at] = one.piece
-        made_of = (names[one.parts[0]], names[one.parts[1]])
-        pairs = [made_of] if family == "byte_level" else splits(one.piece, vocab)
+        pairs = splits(one.piece, vocab)
+        if family == "byte_level" and pairs:  # one way is enough: the one that it was learned by
+            pairs = [(names[one.parts[0]], names[one.parts[1]])]
         merges += [" ".join(pair) if together else list(pair) for pair in pairs]
 
 

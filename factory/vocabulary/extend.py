@@ -54,8 +54,9 @@ def extend_vocabulary(
     """Add the pieces to a vocabulary that cut this corpus into fewer tokens; of a language model also the rows.
 
     The way is the base's own. Byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM2): its merges are continued, so every piece
-    can be reached and what it did before is done first. BPE with byte fallback (Llama 2): characters it lacks, then
-    merges. WordPiece (BERT) and Unigram (T5, XLM-R): pieces of their own kind; old pieces and scores stay as they are.
+    can be reached and what it did before is done first; bytes that it has no token for are pieces, too. BPE with byte
+    fallback (Llama 2): characters it lacks, then merges. WordPiece (BERT) and Unigram (T5, XLM-R): pieces of their own
+    kind; old pieces and scores stay as they are.
 
     base           a language model or a tokenizer; what comes out is of its kind
     pieces         how many are added; or
