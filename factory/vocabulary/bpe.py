@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .candidates import Candidate
 from .families import LETTERS, Family, byte_tokens, symbols_of
-from .merging import learn
+from .merging import OTHER, WHOLE, Symbols, learn
 from .pieces import Pieces
 from .runs import Runs, read_runs, with_unknown
 
@@ -30,17 +30,15 @@ KEPT = 1 << 40  # uses of a piece that is there for its own sake
 
 
 def propose(
-    tokenizer: Tokenizer, pieces: Pieces, family: Family, texts: Iterable[str], allowed: NDArray[np.bool_], count: int,
-    min_frequency: int, max_chars: int, coverage: float, first: int,
-) -> tuple[list[Candidate], Runs]:  # fmt: skip
-    """At most `count` pieces, the most useful first, and the corpus in the base's tokens.
+    pieces: Pieces, family: Family, symbols: Symbols, runs: Runs, count: int, min_frequency: int, max_chars: int,
+    coverage: float, first: int,
+) -> list[Candidate]:  # fmt: skip
+    """At most `count` pieces, the most useful first.
 
-    allowed    whether each code point may be in a piece: [1,114,112]
+    runs       the corpus in the base's tokens, which are these symbols
     coverage   share of the characters without a piece that get one (byte fallback)
     first      the id of the first new piece
     """
-    symbols = symbols_of(pieces, family)
-    runs = read_runs(tokenizer, pieces, family, symbols, texts, allowed)
     names = pieces.names
     candidates: list[Candidate] = []
     number: dict[int, int] = {}  # symbol -> id
@@ -60,7 +58,19 @@ def propose(
         piece = "".join(candidates[part - first].piece if part >= first else names[part] for part in parts)
         number[made + at] = first + len(candidates)
         candidates.append(Candidate(piece, parts, saved, uses))
-    return candidates, runs
+    return candidates
+
+
+def read(
+    tokenizer: Tokenizer, pieces: Pieces, family: Family, texts: Iterable[str], allowed: NDArray[np.bool_]
+) -> tuple[Symbols, Runs]:
+    """A corpus in a tokenizer's tokens, as far as it is of allowed code points; and what the tokens are made of."""
+    symbols = symbols_of(pieces, family)
+    for at in np.flatnonzero(symbols.kind == WHOLE).tolist():
+        text = pieces.bytes_of(at).decode().removeprefix(" ")
+        if not allowed[[ord(character) for character in text]].all():  # a normaliser may make it of allowed ones
+            symbols.kind[at] = OTHER
+    return symbols, read_runs(tokenizer, pieces, family, symbols, texts, allowed)
 
 
 def missing_bytes(pieces: Pieces) -> list[Candidate]:

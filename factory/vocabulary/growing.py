@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 ENOUGH = 100_000  # pieces that are looked at where only tokens per character are asked for
-SPARE = 8  # one in so many more are looked at where some may have to go
 
 
 class Wanted(NamedTuple):
@@ -69,10 +68,7 @@ def grow(
     pieces = pieces_of(tokenizer)
     family = family_of(pieces, name)
     first = 1 + max(pieces.names)
-    asked = wanted.pieces or ENOUGH
-    some_go = bool(protected) or wanted.min_uses > 0 or family != "byte_level"
-    count = asked + (asked // SPARE if some_go and wanted.pieces else 0)
-    candidates, counts = _propose(tokenizer, pieces, family, texts, wanted, count, second, first)
+    propose, counts = _proposer(tokenizer, pieces, family, texts, wanted, second, first)
 
     def build(some: Sequence[Candidate]) -> Tokenizer:
         return _built(definition_with(pieces, family, some, first))
@@ -83,16 +79,25 @@ def grow(
             return replace(counts, tokens=counts.tokens - sum(one.saved for one in some))
         return measure(build(some), counts, pieces.unknown)
 
-    proposed = len(candidates)
-    if wanted.min_uses:
-        candidates = pruned(candidates, wanted.min_uses, first)
-    if family != "byte_level":
-        candidates = _reachable(build, candidates, first)
-    if protected:
-        candidates = within_drift(tokenizer, build, candidates, first, protected, wanted.max_drift)
+    def chosen(candidates: list[Candidate]) -> list[Candidate]:
+        if wanted.min_uses:
+            candidates = pruned(candidates, wanted.min_uses, first)
+        if family != "byte_level" or second is not None:
+            candidates = _reachable(build, candidates, first)
+        if protected:
+            candidates = within_drift(tokenizer, build, candidates, first, protected, wanted.max_drift)
+        return candidates
+
+    count = wanted.pieces or ENOUGH
+    proposed = propose(count)
+    candidates = chosen(proposed)
+    while len(candidates) < (wanted.pieces or 0) and len(proposed) == count:  # some had to go, and there are more
+        count *= 2
+        proposed = propose(count)
+        candidates = chosen(proposed)
     candidates = candidates[: _enough(candidates, wanted, cut)]
     if not candidates or (second is None and wanted.pieces is not None and len(candidates) < wanted.pieces):
-        raise StepError(_too_few(len(candidates), proposed, wanted))
+        raise StepError(_too_few(len(candidates), len(proposed), wanted))
     definition = definition_with(pieces, family, candidates, first)
     return Grown(_built(definition), definition, family, first, candidates, cut([]), cut(candidates))
 
@@ -100,6 +105,9 @@ def grow(
 def definition_with(pieces: Pieces, family: Family, candidates: Sequence[Candidate], first: int) -> dict[str, Any]:
     """A tokenizer's definition, as tokenizer.json has it, with the candidates added."""
     found = copy.deepcopy(pieces.definition)
+    if isinstance(vocab := found["model"]["vocab"], dict):
+        # an added token's id is where it stands in the model's vocabulary, else it moves behind the new pieces
+        vocab.update({token["content"]: token["id"] for token in found["added_tokens"]})
     if family == "unigram":
         unigram.write(found, candidates, first)
     elif family == "wordpiece":
@@ -109,22 +117,29 @@ def definition_with(pieces: Pieces, family: Family, candidates: Sequence[Candida
     return found
 
 
-def _propose(
-    tokenizer: Tokenizer, pieces: Pieces, family: Family, texts: Iterable[str], wanted: Wanted, count: int,
+def _proposer(
+    tokenizer: Tokenizer, pieces: Pieces, family: Family, texts: Iterable[str], wanted: Wanted,
     second: Tokenizer | None, first: int,
-) -> tuple[list[Candidate], Runs | Counter[str]]:  # fmt: skip
-    """The candidates, and the corpus: as runs of tokens, or as words with how often each stands."""
-    least, most, coverage = wanted.min_frequency, wanted.max_chars, wanted.coverage
+) -> tuple[Callable[[int], list[Candidate]], Runs | Counter[str]]:  # fmt: skip
+    """What gives so many candidates at most, and the corpus: as runs of tokens, or as words with how often each stands.
+
+    The corpus is read once.
+    """
+    allowed = wanted.allowed
+    bounds = wanted.min_frequency, wanted.max_chars, wanted.coverage
     if second is not None:
-        found = merged.propose(
-            tokenizer, pieces, family, pieces_of(second), wanted.allowed, count, wanted.min_uses, first
-        )  # fmt: skip
-        return found, Counter()
+        given = pieces_of(second)
+        return lambda count: merged.propose(
+            tokenizer, pieces, family, given, allowed, count, wanted.min_uses, first
+        ), Counter()  # fmt: skip
     if family == "wordpiece":
-        return wordpiece.propose(tokenizer, pieces, texts, wanted.allowed, count, least, most, coverage)
+        words = wordpiece.words(tokenizer, texts, allowed)
+        return lambda count: wordpiece.propose(tokenizer, pieces, words, count, *bounds), words
     if family == "unigram":
-        return unigram.propose(tokenizer, pieces, texts, wanted.allowed, count, least, most, coverage)
-    return bpe.propose(tokenizer, pieces, family, texts, wanted.allowed, count, least, most, coverage, first)
+        segments = unigram.segments(tokenizer, texts, allowed)
+        return lambda count: unigram.propose(tokenizer, pieces, segments, count, *bounds), segments
+    symbols, runs = bpe.read(tokenizer, pieces, family, texts, allowed)
+    return lambda count: bpe.propose(pieces, family, symbols, runs, count, *bounds, first), runs
 
 
 def _built(definition: dict[str, Any]) -> Tokenizer:

@@ -2,7 +2,8 @@
 
 Sennrich et al. 2016 (arXiv:1508.07909, algorithm 1): the commonest pair of neighbours becomes a symbol, again and
 again. Here a pair has to make whole characters: a character's bytes are joined from its first to its last, and only
-whole characters are joined to others. So nothing but the character itself can ever be cut differently by half of it.
+whole characters are joined to others, or to a blank. So what another character is cut into can change only where it
+begins with the same bytes, and runs have none of those (`alphabets.beginnings_shared`).
 
 An occurrence of a pair can vanish but not come back, so counts kept in the heap are upper bounds: a pair that is popped
 is counted anew in its list of places, and goes back if it has become rarer. No count is ever taken down in between.
@@ -76,8 +77,6 @@ def _joined(kind: Any, size: Any, chars: Any, left: Any, right: Any, max_chars: 
         return OTHER
     if b == WHOLE and a in (BLANK, WHOLE):
         return WHOLE
-    if b == BEGUN and a == BLANK:
-        return BEGUN
     if a == BEGUN and b == INSIDE and size[right] <= size[left]:
         return WHOLE if size[right] == size[left] else BEGUN
     return OTHER

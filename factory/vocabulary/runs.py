@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .alphabets import beginnings_shared, blanks
 from .families import Family, byte_tokens
-from .merging import BLANK, OTHER, WHOLE, Sequences, Symbols
+from .merging import BEGUN, BLANK, INSIDE, OTHER, WHOLE, Sequences, Symbols
 from .pieces import MARKER, Pieces
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def read_runs(
     cutter = Cutter(pieces, family, symbols, allowed)
     runs = Runs(len(symbols.kind))
     texts = iter(texts)
+    if family == "byte_level" and tokenizer.normalizer is not None:  # what is written is what the pieces are made of
+        texts = map(tokenizer.normalizer.normalize_str, texts)
     while portion := list(islice(texts, PORTION)):
         for text, encoding in zip(portion, tokenizer.encode_batch(portion, add_special_tokens=False), strict=True):
             cutter.add(text, encoding, runs)
@@ -77,9 +80,7 @@ class Cutter:
         if family == "byte_fallback":  # its words are told by the pieces alone: a text may be one pre-token
             self.fallback[list(byte_tokens(pieces).values())] = True
             self.parts_words[[at for at, name in pieces.names.items() if name.startswith(MARKER)]] = True
-        self.counts = allowed
-        self.blank = np.zeros(len(allowed), bool)
-        self.blank[[code for code in range(0x3001) if chr(code).isspace()]] = True
+        self.counts, self.blank, self.shared = allowed, blanks(), beginnings_shared(allowed)
 
     def add(self, text: str, encoding: Any, runs: Runs) -> None:
         codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
@@ -96,7 +97,7 @@ class Cutter:
         inside = (end > start) & (outside[end] == outside[start])
         first = fallback & ~_same_as_before(start, fallback)  # of the bytes that spell one character
         first &= counted[np.minimum(start, len(codes) - 1)]
-        good = inside & ((kind != BLANK) & (kind != OTHER) | first)
+        good = inside & ((kind != BLANK) & (kind != OTHER) | first) & ~self._kept_apart(codes, end, kind)
         begins = np.concatenate([[True], words[1:] != words[:-1]]) | self.parts_words[ids]
         # a blank alone may be joined to what follows it in its word
         lonely = np.flatnonzero(kind == BLANK)
@@ -104,7 +105,14 @@ class Cutter:
         good[lonely] = good[lonely + 1] & (kind[lonely + 1] != BLANK) & ~begins[lonely + 1]
         symbols = np.where(first, runs.unknown + codes[np.minimum(start, len(codes) - 1)].astype(np.int64), ids)
         self._collect(symbols.astype(np.int32), good, begins, fallback & _same_as_before(start, fallback), runs)
-        runs.tokens += int((inside & (kind != BLANK)).sum())
+        runs.tokens += int((inside & (kind != BLANK)).sum()) + int(good[lonely].sum())
+
+    def _kept_apart(self, codes: NDArray[Any], end: NDArray[Any], kind: NDArray[Any]) -> NDArray[Any]:
+        """Parts of blanks, and of characters that have a half which is also one of a character outside."""
+        part = (kind == BEGUN) | (kind == INSIDE)
+        last = np.maximum(end - 1, 0)
+        several = np.bincount(last[part], minlength=len(codes)) > 2
+        return part & (self.blank[codes] | (several & self.shared[codes]))[last]  # type: ignore[no-any-return]
 
     def _collect(
         self, symbols: NDArray[Any], good: NDArray[Any], begins: NDArray[Any], silent: NDArray[Any], runs: Runs

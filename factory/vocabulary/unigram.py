@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from factory import StepError
 
-from .alphabets import character_class
+from .alphabets import blanks, character_class
 from .bpe import covering
 from .candidates import Candidate
 from .pieces import MARKER, Pieces
@@ -29,15 +29,14 @@ if TYPE_CHECKING:
 
 THREADS = 16  # sums are made thread by thread: another number would give other scores
 FEW = 10  # pieces in both vocabularies, under which their difference says nothing
-LOWEST = -100.0  # of a place in the list that is an added token's: no text is cut into it
+LOWEST = -100.0  # of what is unknown where uses are counted
 
 
 def propose(
-    tokenizer: Tokenizer, pieces: Pieces, texts: Iterable[str], allowed: NDArray[np.bool_], count: int,
-    min_frequency: int, max_chars: int, coverage: float,
-) -> tuple[list[Candidate], Counter[str]]:  # fmt: skip
-    """(at most `count` pieces that the vocabulary has not, the likeliest first; how often each segment stands)."""
-    counts = segments(tokenizer, texts, allowed)
+    tokenizer: Tokenizer, pieces: Pieces, counts: Counter[str], count: int, min_frequency: int, max_chars: int,
+    coverage: float,
+) -> list[Candidate]:  # fmt: skip
+    """At most `count` pieces that the vocabulary has not, learned from segments: characters, then the likeliest."""
     characters: Counter[str] = Counter()
     for segment, n in counts.items():
         for character in segment.removeprefix(MARKER):
@@ -46,32 +45,56 @@ def propose(
     kept = {MARKER, *(one for one, _ in covering(characters, coverage)[: max(1, count * 3 // 4)])}
     fit = Counter({segment: n for segment, n in counts.items() if kept.issuperset(segment)})
     known = dict(pieces.model["vocab"])
-    scores = trained(fit, count + sum(one in known for one in kept), max_chars) if fit else {}
-    uses = _uses(scores, fit)
+    least = min(known.values(), default=0.0)  # what is unknown costs more than that, and goes on to cost the same
+    scores, uses = _learned(fit, known, count, min_frequency, max_chars)
     shared = [known[piece] - score for piece, score in scores.items() if piece in known]
     shift = median(shared) if len(shared) >= FEW else 0.0
     found: list[Candidate] = []
-    for piece, score in sorted(scores.items(), key=lambda item: (-item[1], item[0])):
-        if piece not in known and uses[piece] >= min_frequency and len(found) < count:
+    # a character is needed where none of the longer pieces fits
+    for piece in sorted(scores, key=lambda piece: (len(piece) > 1, -scores[piece], piece)):
+        often = characters[piece] if len(piece) == 1 else uses[piece]
+        if piece not in known and often >= min_frequency and len(found) < count:
             parts = tuple(token.id for token in tokenizer.model.tokenize(piece))
-            found.append(Candidate(piece, parts, uses[piece] * (len(parts) - 1), uses[piece], score + shift))
-    return found, counts
+            score = max(scores[piece] + shift, least)
+            found.append(Candidate(piece, parts, uses[piece] * (len(parts) - 1), uses[piece], score))
+    return found
+
+
+def _learned(
+    counts: Counter[str], known: Mapping[str, float], count: int, min_frequency: int, max_chars: int
+) -> tuple[dict[str, float], Counter[str]]:
+    """Log-probabilities and uses of so many pieces that at least `count` new ones are used, where there are as many."""
+    scores: dict[str, float] = {}
+    uses: Counter[str] = Counter()
+    asked = count + len(set().union(*counts) & known.keys())
+    while counts and len(scores) < asked:
+        more = trained(counts, asked, max_chars)
+        if len(more) <= len(scores):
+            break
+        scores, uses = more, _uses(more, counts)
+        if sum(uses[piece] >= min_frequency and piece not in known for piece in scores) >= count:
+            break
+        asked += asked // 2
+    return scores, uses
 
 
 def write(spec: dict[str, Any], candidates: Sequence[Candidate], first: int) -> None:
     """Add the candidates to tokenizer.json's `spec`, with the ids from `first` on.
 
-    An id is the place in a list here, so ids of added tokens above the vocabulary get a place that no text is cut into.
+    An id is the place in a list here, so added tokens above the vocabulary get their place in it.
     """
     vocab = spec["model"]["vocab"]
+    least = min((score for _, score in vocab), default=0.0)  # a lower one would make what is unknown cost more
     added = {token["id"]: token["content"] for token in spec["added_tokens"]}
-    vocab += [[added.get(at, f"<unused{at}>"), LOWEST] for at in range(len(vocab), first)]
+    vocab += [[added[at], least] for at in range(len(vocab), first)]
     vocab += [[one.piece, one.score] for one in candidates]
 
 
 def segments(tokenizer: Tokenizer, texts: Iterable[str], allowed: NDArray[np.bool_]) -> Counter[str]:
     """How often each run of allowed characters stands in a word; the first of a word keeps its mark of a blank."""
-    inside = re.compile(f"{MARKER}?{character_class(allowed)}+")
+    written = allowed & ~blanks()
+    written[ord(MARKER)] = False
+    inside = re.compile(f"{MARKER}?{character_class(written)}+")
     words: Counter[str] = Counter()
     for text in texts:
         if tokenizer.normalizer is not None:

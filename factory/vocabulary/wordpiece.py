@@ -25,12 +25,11 @@ CODES = 0x110000  # a symbol is a code point, plus this inside of a word
 
 
 def propose(
-    tokenizer: Tokenizer, pieces: Pieces, texts: Iterable[str], allowed: NDArray[np.bool_], count: int,
-    min_frequency: int, max_chars: int, coverage: float,
-) -> tuple[list[Candidate], Counter[str]]:  # fmt: skip
-    """(at most `count` pieces that the vocabulary has not, the most useful first; how often each word stands)."""
+    tokenizer: Tokenizer, pieces: Pieces, counts: Counter[str], count: int, min_frequency: int, max_chars: int,
+    coverage: float,
+) -> list[Candidate]:  # fmt: skip
+    """At most `count` pieces that the vocabulary has not, the most useful first, learned from words."""
     prefix = str(pieces.model.get("continuing_subword_prefix") or "##")
-    counts = words(tokenizer, texts, allowed)
     kept = dict(covering(_characters(counts), coverage))
     taught = Counter({word: n for word, n in counts.items() if all(character in kept for character in word)})
     kind = np.full(2 * CODES, OTHER, np.int8)
@@ -51,7 +50,7 @@ def propose(
     new = [(piece, saved, uses) for piece, saved, uses in found if piece not in known][:count]
     parts = _spelled(tokenizer, prefix, [piece for piece, _, _ in new])
     pairs = zip(new, parts, strict=True)
-    return [Candidate(piece, part, saved, uses) for (piece, saved, uses), part in pairs], counts
+    return [Candidate(piece, part, saved, uses) for (piece, saved, uses), part in pairs]
 
 
 def write(spec: dict[str, Any], candidates: Sequence[Candidate], first: int) -> None:

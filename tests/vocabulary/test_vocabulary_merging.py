@@ -40,8 +40,6 @@ def plainly(
             return None
         if (a, b) in ((BLANK, WHOLE), (WHOLE, WHOLE)):
             return WHOLE, 0, n + m
-        if (a, b) == (BLANK, BEGUN):
-            return BEGUN, y, m
         if (a, b) == (BEGUN, INSIDE) and y <= x:
             return (BEGUN, x - y, n) if y < x else (WHOLE, 0, n)
         return None
