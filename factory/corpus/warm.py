@@ -43,6 +43,7 @@ def groups() -> list[list[str]]:
             *readings("fineweb", fineweb.Reading),
         ],
         ["language", "language_paragraphs: {keep: [en]}", "normalize", "fix_text", "mask_pii", "dedup_minhash"],
+        ["train_tokenizer: {size: 300}", "extend_vocabulary: {base: t0, pieces: 5}"],
         ["dedup_substrings: {tokens: 5}", "dedup_lines", "dedup_lines: {unit: paragraph}"],
         ["decontaminate: {against: [other]}", "decontaminate: {against: [other], ngram: 5, characters: 8}", "novel"],
         [
