@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -88,7 +89,7 @@ def grow(
             candidates = within_drift(tokenizer, build, candidates, first, protected, wanted.max_drift)
         return candidates
 
-    count = wanted.pieces or ENOUGH
+    count = wanted.pieces or (ENOUGH if second is None else sys.maxsize)
     proposed = propose(count)
     candidates = chosen(proposed)
     while len(candidates) < (wanted.pieces or 0) and len(proposed) == count:  # some had to go, and there are more
@@ -97,7 +98,7 @@ def grow(
         candidates = chosen(proposed)
     candidates = candidates[: _enough(candidates, wanted, cut)]
     if not candidates or (second is None and wanted.pieces is not None and len(candidates) < wanted.pieces):
-        raise StepError(_too_few(len(candidates), len(proposed), wanted))
+        raise StepError(_too_few(len(candidates), len(proposed), wanted, second is not None, cut([]).characters))
     definition = definition_with(pieces, family, candidates, first)
     return Grown(_built(definition), definition, family, first, candidates, cut([]), cut(candidates))
 
@@ -161,8 +162,9 @@ def _enough(candidates: Sequence[Candidate], wanted: Wanted, cut: Callable[[Sequ
         return wanted.pieces or len(candidates)
 
     def rate(number: int) -> float:
+        """Tokens per character. One token for a whole word that is unknown would be no gain."""
         runs = cut(candidates[:number])
-        return runs.tokens / max(1, runs.characters)
+        return (runs.tokens + runs.lost) / max(1, runs.characters)
 
     enough = bisect_left(range(len(candidates) + 1), -wanted.tokens_per_character, key=lambda number: -rate(number))
     if enough > len(candidates):
@@ -170,10 +172,23 @@ def _enough(candidates: Sequence[Candidate], wanted: Wanted, cut: Callable[[Sequ
             f"extend_vocabulary: tokens_per_character {wanted.tokens_per_character:g} is not reached; with all "
             f"{len(candidates):,} pieces that the corpus gives there are {rate(len(candidates)):.3f}"
         )
+    if not enough and candidates:
+        raise InputError(
+            f"extend_vocabulary: tokens_per_character {wanted.tokens_per_character:g} is reached without a new piece; "
+            f"the base cuts this corpus into {rate(0):.3f}"
+        )
     return enough
 
 
-def _too_few(found: int, proposed: int, wanted: Wanted) -> str:
+def _too_few(found: int, proposed: int, wanted: Wanted, merging: bool, characters: int) -> str:
+    if merging:
+        return (
+            "extend_vocabulary: the tokenizer to merge has no piece of these scripts that the base lacks and can reach"
+        )
+    if not characters:
+        return (
+            "extend_vocabulary: the corpus has no character of these scripts. Bring other text, or name other scripts"
+        )
     said = f"extend_vocabulary: the corpus gives {proposed:,} pieces that stand {wanted.min_frequency} times or more"
     if found < proposed:
         said += f"; {found:,} of them can be reached, are no rarer than min_uses and leave protected text as it is"

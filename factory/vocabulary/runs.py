@@ -105,7 +105,8 @@ class Cutter:
         good[lonely] = good[lonely + 1] & (kind[lonely + 1] != BLANK) & ~begins[lonely + 1]
         symbols = np.where(first, runs.unknown + codes[np.minimum(start, len(codes) - 1)].astype(np.int64), ids)
         self._collect(symbols.astype(np.int32), good, begins, fallback & _same_as_before(start, fallback), runs)
-        runs.tokens += int((inside & (kind != BLANK)).sum()) + int(good[lonely].sum())
+        held = np.concatenate([[0], np.cumsum(counted)])
+        runs.tokens += int((inside & (held[end] > held[start])).sum()) + int(good[lonely].sum())
 
     def _kept_apart(self, codes: NDArray[Any], end: NDArray[Any], kind: NDArray[Any]) -> NDArray[Any]:
         """Parts of blanks, and of characters that have a half which is also one of a character outside."""

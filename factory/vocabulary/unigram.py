@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +41,21 @@ def propose(
     for segment, n in counts.items():
         for character in segment.removeprefix(MARKER):
             characters[character] += n
-    # a few characters may be all that there is room for
-    kept = {MARKER, *(one for one, _ in covering(characters, coverage)[: max(1, count * 3 // 4)])}
-    fit = Counter({segment: n for segment, n in counts.items() if kept.issuperset(segment)})
+    covered = [character for character, _ in covering(characters, coverage)]
+    found: list[Candidate] = []
+    for room in (max(1, count * 3 // 4), count):  # a few characters may be all that there is room for
+        kept = {MARKER, *covered[:room]}
+        fit = Counter({segment: n for segment, n in counts.items() if kept.issuperset(segment)})
+        found = _likeliest(tokenizer, pieces, fit, characters, count, min_frequency, max_chars)
+        if len(found) == count or room >= len(covered):
+            break
+    return found
+
+
+def _likeliest(
+    tokenizer: Tokenizer, pieces: Pieces, fit: Counter[str], characters: Counter[str], count: int, min_frequency: int,
+    max_chars: int,
+) -> list[Candidate]:  # fmt: skip
     known = dict(pieces.model["vocab"])
     least = min(known.values(), default=0.0)  # what is unknown costs more than that, and goes on to cost the same
     scores, uses = _learned(fit, known, count, min_frequency, max_chars)
@@ -56,7 +68,7 @@ def propose(
         if piece not in known and often >= min_frequency and len(found) < count:
             parts = tuple(token.id for token in tokenizer.model.tokenize(piece))
             score = max(scores[piece] + shift, least)
-            found.append(Candidate(piece, parts, uses[piece] * (len(parts) - 1), uses[piece], score))
+            found.append(Candidate(piece, parts, uses[piece] * (len(parts) - 1), often, score))
     return found
 
 
@@ -121,7 +133,7 @@ def trained(counts: Mapping[str, int], pieces: int, max_chars: int, digits: bool
     made = io.BytesIO()
     try:
         SentencePieceTrainer.train(
-            sentence_iterator=(f"{word}\t{times}" for word, times in sorted(counts.items())),
+            sentence_iterator=(f"{word}\t{times}" for word, times in _listed(counts)),
             input_format="tsv",
             model_writer=made,
             model_type="unigram",
@@ -135,6 +147,7 @@ def trained(counts: Mapping[str, int], pieces: int, max_chars: int, digits: bool
             normalization_rule_name="identity",
             remove_extra_whitespaces=False,
             add_dummy_prefix=False,
+            split_by_whitespace=False,  # it is done
             split_by_unicode_script=False,
             split_by_number=False,
             split_digits=digits,
@@ -148,7 +161,20 @@ def trained(counts: Mapping[str, int], pieces: int, max_chars: int, digits: bool
         raise StepError(f"Unigram pieces cannot be learned from this corpus: {str(error).strip()}") from error
     model = SentencePieceProcessor(model_proto=made.getvalue())
     found = {model.id_to_piece(at): float(model.get_score(at)) for at in range(model.get_piece_size())}
-    return {piece: score for piece, score in found.items() if piece != "<unk>"}
+    return {piece: score for piece, score in found.items() if piece != "<unk>" and MARKER not in piece[1:]}
+
+
+def _listed(counts: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """The words with how often each stands, in rows that let whole words become pieces.
+
+    SentencePiece begins with the strings that stand twice in its list and go on in two ways. A word of which no other
+    begins so, however common, would be none of these; so a few times, more of commoner words, a mark is put behind it.
+    """
+    for word, times in sorted(counts.items()):
+        marked = times.bit_length() - 1
+        yield word, times - marked
+        for _ in range(marked):
+            yield word + MARKER, 1
 
 
 def _uses(scores: Mapping[str, float], counts: Mapping[str, int]) -> Counter[str]:
