@@ -7,6 +7,7 @@ what that gives is joined: a character's bytes first, then character by characte
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -14,9 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from . import unigram
+from .alphabets import beginnings_shared
 from .candidates import Candidate
 from .families import LETTERS, Family, lacking
 from .pieces import MARKER, Pieces
+from .scripts import COMMON, LAST, OTHER, SCRIPTS, UNSPACED, table
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -27,38 +31,65 @@ def propose(
     uses: int, first: int,
 ) -> list[Candidate]:  # fmt: skip
     """At most `count` candidates: the second tokenizer's pieces that the base has not, in the order of their ids."""
-    found: list[Candidate] = []
     if family == "byte_level":
-        folded = Folded(tokenizer, pieces, uses, first)
-        for text in texts_of(second, allowed):
-            folded.add(text.replace(MARKER, " ") if second.marked else text, count)
+        folded = Folded(tokenizer, pieces, uses, first, beginnings_shared(allowed))
+        for text, _ in texts_of(second, allowed):
+            folded.add(text, count)
         return folded.candidates
-    scores = dict(second.model["vocab"]) if second.kind == "Unigram" else {}
-    least = min((score for _, score in pieces.model["vocab"]), default=0.0) if family == "unigram" else 0.0
-    for text in texts_of(second, allowed):
-        if len(found) < count and text not in pieces.vocabulary:
-            parts = tuple(token.id for token in tokenizer.model.tokenize(text.removeprefix("##")))
-            found.append(Candidate(text, parts, 0, uses, scores.get(text, least)))
-    return found
+    scores: dict[str, float] = {}
+    if family == "unigram":
+        known = dict(pieces.model["vocab"])
+        given = dict(second.model["vocab"]) if second.kind == "Unigram" else dict.fromkeys(second.vocabulary, -math.inf)
+        scores = unigram.aligned(given, known)
+    found: dict[str, Candidate] = {}
+    for text, at in texts_of(second, allowed):
+        written = _written(text, pieces, second.names[at] if second.kind == "WordPiece" else None)
+        if family == "byte_fallback":  # a piece is joined from its characters
+            written = [*text.removeprefix(" "), *written]
+        for piece in written:
+            if len(found) < count and piece not in pieces.vocabulary and piece not in found:
+                parts = tuple(token.id for token in tokenizer.model.tokenize(piece.removeprefix("##")))
+                found[piece] = Candidate(piece, parts, 0, uses, scores.get(second.names[at], 0.0))
+    return list(found.values())
 
 
-def texts_of(second: Pieces, allowed: NDArray[np.bool_]) -> Iterator[str]:
-    """The second tokenizer's pieces that are whole allowed characters, blanks aside, as it writes them (byte-level: as
-    text).
+def texts_of(second: Pieces, allowed: NDArray[np.bool_]) -> Iterator[tuple[str, int]]:
+    """(text, id) of the second tokenizer's pieces that are whole allowed characters, with a blank in front at the most.
+
+    WordPiece has no blanks: what begins a word has one here, where its script is written with blanks.
     """
     for at in sorted(second.names):
         text = second.text_of(at)
-        if at in second.added or not text or not (bare := "".join(text.split())):
+        if at in second.added or not text:
             continue
-        if all(allowed[ord(character)] for character in bare):
-            yield text if second.byte_level else second.names[at]
+        bare = text.removeprefix(" ")
+        if not bare or any(one.isspace() or not allowed[ord(one)] for one in bare):
+            continue
+        if second.kind == "WordPiece" and second.names[at] == text and _spaced(text[0]):
+            text = f" {text}"
+        yield text, at
+
+
+def _spaced(character: str) -> bool:
+    """Whether a character is of a script that is written with blanks between words."""
+    place = table()[ord(character)] if ord(character) < LAST else OTHER
+    return place == COMMON or SCRIPTS[place] not in UNSPACED
+
+
+def _written(text: str, pieces: Pieces, name: str | None) -> list[str]:
+    """A text as the base may have it as a piece; for WordPiece at the begin of a word or inside, unless `name` says."""
+    if pieces.kind == "WordPiece":
+        if name is not None:
+            return [name]
+        return [text[1:]] if text.startswith(" ") else [f"##{text}", text]
+    return [text.replace(" ", MARKER) if pieces.marked else text]
 
 
 class Folded:
     """Byte-level pieces, each as merges behind the base's and those of the pieces before it."""
 
-    def __init__(self, tokenizer: Tokenizer, pieces: Pieces, uses: int, first: int) -> None:
-        self.tokenizer, self.pieces, self.uses, self.first = tokenizer, pieces, uses, first
+    def __init__(self, tokenizer: Tokenizer, pieces: Pieces, uses: int, first: int, shared: NDArray[np.bool_]) -> None:
+        self.tokenizer, self.pieces, self.uses, self.first, self.shared = tokenizer, pieces, uses, first, shared
         self.candidates: list[Candidate] = []
         self.made: dict[tuple[int, int], int] = {}  # pair -> id, in the order of the merges
         self.ids = dict(pieces.vocabulary)
@@ -66,7 +97,7 @@ class Folded:
     def add(self, text: str, most: int) -> None:
         """Add one piece with what it takes to get to it, unless that is more than there may be."""
         piece = "".join(LETTERS[byte] for byte in text.encode())
-        if piece in self.ids:
+        if piece in self.ids or any(self.shared[ord(one)] and self._halved(one) for one in text):
             return
         tokens = self._cut(piece)
         if len(self.candidates) + len(tokens) - 1 > most:
@@ -77,6 +108,10 @@ class Folded:
             if joined is None:
                 return
             tokens[at : at + 2] = [joined]
+
+    def _halved(self, character: str) -> bool:
+        """Whether it takes a half of the character to get to it."""
+        return len(self._cut("".join(LETTERS[byte] for byte in character.encode()))) > 2
 
     def _cut(self, piece: str) -> list[int]:
         tokens = [token.id for token in self.tokenizer.model.tokenize(piece)]

@@ -8,6 +8,7 @@ it stays, for both are logarithms of shares of their own corpus. The base's are 
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -57,19 +58,27 @@ def _likeliest(
     max_chars: int,
 ) -> list[Candidate]:  # fmt: skip
     known = dict(pieces.model["vocab"])
-    least = min(known.values(), default=0.0)  # what is unknown costs more than that, and goes on to cost the same
     scores, uses = _learned(fit, known, count, min_frequency, max_chars)
-    shared = [known[piece] - score for piece, score in scores.items() if piece in known]
-    shift = median(shared) if len(shared) >= FEW else 0.0
+    placed = aligned(scores, known)
     found: list[Candidate] = []
     # a character is needed where none of the longer pieces fits
     for piece in sorted(scores, key=lambda piece: (len(piece) > 1, -scores[piece], piece)):
         often = characters[piece] if len(piece) == 1 else uses[piece]
         if piece not in known and often >= min_frequency and len(found) < count:
             parts = tuple(token.id for token in tokenizer.model.tokenize(piece))
-            score = max(scores[piece] + shift, least)
-            found.append(Candidate(piece, parts, uses[piece] * (len(parts) - 1), often, score))
+            found.append(Candidate(piece, parts, uses[piece] * (len(parts) - 1), often, placed[piece]))
     return found
+
+
+def aligned(scores: Mapping[str, float], known: Mapping[str, float]) -> dict[str, float]:
+    """Log-probabilities moved to where the base has its own; none below these.
+
+    What is unknown costs more than the least of all, and has to go on costing the same.
+    """
+    shared = [known[piece] - score for piece, score in scores.items() if piece in known]
+    shift = median(shared) if len(shared) >= FEW else 0.0
+    least = min(known.values(), default=0.0)
+    return {piece: max(score + shift, least) if score > -math.inf else least for piece, score in scores.items()}
 
 
 def _learned(
