@@ -83,6 +83,8 @@ def extend_vocabulary(
         raise InputError("extend_vocabulary: say how many pieces to add, or tokens_per_character, or merge")
     if pieces is not None and tokens_per_character is not None:
         raise InputError("extend_vocabulary: pieces and tokens_per_character both say how many; give one of them")
+    if merge is not None and tokens_per_character is not None:
+        raise InputError("extend_vocabulary: tokens_per_character is for pieces of the corpus; with merge, say pieces")
     tokenizer = load_tokenizer(base)
     before = backend(tokenizer, base.uri)
     wanted = Wanted(
@@ -91,6 +93,11 @@ def extend_vocabulary(
     second = backend(load_tokenizer(merge), merge.uri) if merge is not None else None
     lines = list(islice(_protected(protect, scripts), PROTECTED)) if protect is not None else []
     grown = grow(before, base.uri, _drawn(dataset, learn_from), wanted, second, lines)
+    changed = len(gates.drifted(before, grown.tokenizer, lines))
+    if changed > max_drift * len(lines):
+        raise StepError(
+            f"extend_vocabulary: {changed:,} of {len(lines):,} protected lines are cut otherwise, whatever is left out"
+        )
     _check(grown, list(islice(_lines(dataset), PROBED)))
     shutil.rmtree(ctx.output, ignore_errors=True)  # a kill may have left half of one
     ctx.output.mkdir(parents=True)
@@ -99,9 +106,7 @@ def extend_vocabulary(
     if not isinstance(base, Tokenizer):
         rows = _save_model(base, grown, pad_to_multiple_of, initialise, ctx)
     Extension(grown.first, len(grown.added)).save(ctx.output)
-    ctx.report(
-        "Vocabulary", _table(base.uri, grown, rows, len(gates.drifted(before, grown.tokenizer, lines)), len(lines))
-    )
+    ctx.report("Vocabulary", _table(base.uri, grown, rows, changed, len(lines)))
     return type(base)(uri=str(ctx.output), path=ctx.output)
 
 

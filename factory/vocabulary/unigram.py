@@ -42,10 +42,12 @@ def propose(
     for segment, n in counts.items():
         for character in segment.removeprefix(MARKER):
             characters[character] += n
-    covered = [character for character, _ in covering(characters, coverage)]
+    known = {piece for piece, _ in pieces.model["vocab"]}
+    new = {character: n for character, n in characters.items() if character not in known}
+    covered = [character for character, _ in covering(new, coverage)]
     found: list[Candidate] = []
     for room in (max(1, count * 3 // 4), count):  # a few characters may be all that there is room for
-        kept = {MARKER, *covered[:room]}
+        kept = {MARKER, *(characters.keys() & known), *covered[:room]}
         fit = Counter({segment: n for segment, n in counts.items() if kept.issuperset(segment)})
         found = _likeliest(tokenizer, pieces, fit, characters, count, min_frequency, max_chars)
         if len(found) == count or room >= len(covered):

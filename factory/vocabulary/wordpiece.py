@@ -30,13 +30,15 @@ def propose(
 ) -> list[Candidate]:  # fmt: skip
     """At most `count` pieces that the vocabulary has not, the most useful first, learned from words."""
     prefix = str(pieces.model.get("continuing_subword_prefix") or "##")
-    kept = dict(covering(_characters(counts), coverage))
+    known = tokenizer.get_vocab(with_added_tokens=False)
+    characters = _characters(counts)
+    own = {one for one in characters if one in known and prefix + one in known}
+    kept = own | dict(covering({one: n for one, n in characters.items() if one not in own}, coverage)).keys()
     taught = Counter({word: n for word, n in counts.items() if all(character in kept for character in word)})
     kind = np.full(2 * CODES, OTHER, np.int8)
     codes = [ord(character) for character in kept]
     kind[codes] = kind[[code + CODES for code in codes]] = WHOLE
     symbols = Symbols(kind, np.zeros(2 * CODES, np.int8), (kind == WHOLE).astype(np.int16))
-    known = tokenizer.get_vocab(with_added_tokens=False)
     merges = learn(_sequences(taught), symbols, count + len(known), min_frequency, max_chars)
     used: Counter[int] = Counter()
     for word, n in taught.items():
