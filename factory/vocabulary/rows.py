@@ -46,7 +46,8 @@ def add_rows(
             _fill(matrix.weight, parts, first, min(first, before), before, INITIALISERS[initialise])
             bias = getattr(matrix, "bias", None)
             if bias is not None:
-                bias[first:] = bias[:first].mean()
+                mean = bias[: min(first, before)].mean()
+                bias[first:last] = bias[max(before, first) :] = mean
     return rows
 
 
