@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factory import ModelError
+from factory.models.chat import PLAIN
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -24,6 +25,10 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, definition: dict[str, Any
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 
+    if "pad_token" not in tokenizer.init_kwargs:  # what loading fills in for our own steps is none of the base's
+        tokenizer.pad_token = None
+    if tokenizer.chat_template == PLAIN:
+        tokenizer.chat_template = None
     tokenizer.save_pretrained(folder)
     for path in (found for pattern in OLDER for found in folder.glob(pattern)):
         path.unlink()
