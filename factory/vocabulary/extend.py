@@ -170,6 +170,9 @@ def _save_model(base: Model, grown: Grown, multiple: int, initialise: Initialise
     model = load_causal_lm(base, as_stored=True)
     parts = base_parts(grown.added, grown.first)
     rows = add_rows(model, parts, grown.first, multiple, initialise, ctx.rng("rows").randrange(2**31 - 1))
+    if getattr(model, "is_quantized", False):
+        # transformers 5.23 wants to undo how 4-bit weights were read, and cannot; they are as they were stored
+        model._weight_conversions = None
     model.save_pretrained(ctx.output)
     return rows
 

@@ -58,10 +58,10 @@ def llama(rows: int, tied: bool = False, **more: Any) -> Any:
 
     torch.set_num_threads(1)
     torch.manual_seed(3)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, **more}
     config = LlamaConfig(
-        vocab_size=rows, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
-        max_position_embeddings=128, initializer_range=0.3, tie_word_embeddings=tied, bos_token_id=0, eos_token_id=0,
-        **more,
+        vocab_size=rows, max_position_embeddings=128, initializer_range=0.3, tie_word_embeddings=tied, bos_token_id=0,
+        eos_token_id=0, **sizes,
     )  # fmt: skip
     return LlamaForCausalLM(config).eval()
 
