@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from factory import StepError
+
 from .bpe import covering, splits
 from .pieces import MARKER
 from .unigram import trained
@@ -48,11 +50,26 @@ class Plan(NamedTuple):
 
 
 def train(plan: Plan, texts: Callable[[], Iterable[str]]) -> Tokenizer:
-    """The trained tokenizer. `texts` is called twice but for byte-level: to count characters, and to learn."""
+    """The trained tokenizer. `texts` is called twice but for byte-level: to count characters, and to learn.
+
+    Raises StepError where there is no room for the characters.
+    """
     if plan.form == "byte_level_bpe":
         return _byte_level(plan, texts())
     alphabet = _alphabet(plan, texts())
-    return MAKERS[plan.form](plan, _known(texts(), alphabet), sorted(alphabet))
+    if plan.form != "wordpiece":  # which has some of them twice
+        _has_room(plan, len(plan.special) + len(BYTES) + len({MARKER, *alphabet}))
+    tokenizer = MAKERS[plan.form](plan, _known(texts(), alphabet), sorted(alphabet))
+    _has_room(plan, tokenizer.get_vocab_size(with_added_tokens=True))
+    return tokenizer
+
+
+def _has_room(plan: Plan, takes: int) -> None:
+    if takes > plan.size:
+        raise StepError(
+            f"train_tokenizer: size {plan.size:,} has no room for the characters of the corpus; with special tokens "
+            f"and bytes it takes {takes:,}. Raise size, or lower coverage"
+        )
 
 
 def wrapped(tokenizer: Tokenizer, form: Form, special: list[str]) -> PreTrainedTokenizerFast:
@@ -93,9 +110,10 @@ def _byte_level(plan: Plan, texts: Iterable[str]) -> Tokenizer:
         pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), cut]) if plan.individual_digits else cut
     )
     tokenizer.decoder = decoders.ByteLevel()
+    # the library's pieces stay below max_token_length
     trainer = trainers.BpeTrainer(
         vocab_size=plan.size, min_frequency=plan.min_frequency, special_tokens=plan.special, show_progress=False,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), max_token_length=3 * plan.max_chars,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), max_token_length=3 * plan.max_chars + 1,
     )  # fmt: skip
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
@@ -120,7 +138,7 @@ def _sentencepiece(plan: Plan, texts: Iterable[str], alphabet: list[str]) -> Tok
     learning.pre_tokenizer = _words(plan)
     trainer = trainers.BpeTrainer(
         vocab_size=plan.size, min_frequency=plan.min_frequency, special_tokens=[*plan.special, *BYTES],
-        show_progress=False, initial_alphabet=[MARKER, *alphabet], max_token_length=plan.max_chars,
+        show_progress=False, initial_alphabet=[MARKER, *alphabet], max_token_length=plan.max_chars + 1,
     )  # fmt: skip
     learning.train_from_iterator(texts, trainer)
     vocab = learning.get_vocab()
@@ -165,18 +183,22 @@ def _wordpiece(plan: Plan, texts: Iterable[str], alphabet: list[str]) -> Tokeniz
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=200))
-    tokenizer.normalizer = _bert(plan)
-    cut = pre_tokenizers.BertPreTokenizer()
-    tokenizer.pre_tokenizer = (
-        pre_tokenizers.Sequence([cut, pre_tokenizers.Digits(individual_digits=True)]) if plan.individual_digits else cut
-    )
-    tokenizer.decoder = decoders.WordPiece(prefix="##")
-    trainer = trainers.WordPieceTrainer(
+    cut: Any = pre_tokenizers.BertPreTokenizer()
+    if plan.individual_digits:
+        cut = pre_tokenizers.Sequence([cut, pre_tokenizers.Digits(individual_digits=True)])
+    # as the library's WordPieceTrainer does it, which has no bound for the length
+    learning = Tokenizer(models.BPE(continuing_subword_prefix="##"))
+    learning.normalizer, learning.pre_tokenizer = _bert(plan), cut
+    trainer = trainers.BpeTrainer(
         vocab_size=plan.size, min_frequency=plan.min_frequency, special_tokens=plan.special, show_progress=False,
-        initial_alphabet=alphabet, continuing_subword_prefix="##",
+        initial_alphabet=alphabet, continuing_subword_prefix="##", max_token_length=plan.max_chars + 1,
     )  # fmt: skip
-    tokenizer.train_from_iterator(texts, trainer)
+    learning.train_from_iterator(texts, trainer)
+    model = models.WordPiece(vocab=learning.get_vocab(), unk_token="[UNK]", max_input_chars_per_word=200)
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer, tokenizer.pre_tokenizer = _bert(plan), cut
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    tokenizer.add_special_tokens(plan.special)
     last, first = ((name, tokenizer.token_to_id(name) or 0) for name in ("[SEP]", "[CLS]"))
     tokenizer.post_processor = processors.BertProcessing(last, first)
     return tokenizer

@@ -49,6 +49,8 @@ def train_tokenizer(
     Saves a folder that transformers loads. Raises StepError when the corpus gives fewer pieces than asked for.
     """
     tokens = [*SPECIAL[form], *special]
+    if twice := [one for at, one in enumerate(tokens) if one in tokens[:at]]:
+        raise InputError(f"train_tokenizer: special token '{twice[0]}' is named twice")
     least = len(tokens) + (0 if form == "wordpiece" else len(BYTES))
     if size <= least:
         raise InputError(

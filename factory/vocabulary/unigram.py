@@ -141,6 +141,8 @@ def trained(counts: Mapping[str, int], pieces: int, max_chars: int, digits: bool
     """
     from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
+    if not counts:
+        return {}
     made = io.BytesIO()
     try:
         SentencePieceTrainer.train(
