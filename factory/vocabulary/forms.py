@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from factory import StepError
 
+from . import wordpiece
+from .alphabets import allowed
 from .bpe import covering, splits
-from .pieces import MARKER
+from .pieces import MARKER, pieces_of
 from .unigram import trained
 
 if TYPE_CHECKING:
@@ -57,11 +59,9 @@ def train(plan: Plan, texts: Callable[[], Iterable[str]]) -> Tokenizer:
     if plan.form == "byte_level_bpe":
         return _byte_level(plan, texts())
     alphabet = _alphabet(plan, texts())
-    if plan.form != "wordpiece":  # which has some of them twice
+    if plan.form != "wordpiece":  # which has some of them twice, and sees for itself
         _has_room(plan, len(plan.special) + len(BYTES) + len({MARKER, *alphabet}))
-    tokenizer = MAKERS[plan.form](plan, _known(texts(), alphabet), sorted(alphabet))
-    _has_room(plan, tokenizer.get_vocab_size(with_added_tokens=True))
-    return tokenizer
+    return MAKERS[plan.form](plan, _known(texts(), alphabet), sorted(alphabet))
 
 
 def _has_room(plan: Plan, takes: int) -> None:
@@ -180,25 +180,27 @@ def _bert(plan: Plan) -> Any:
 
 
 def _wordpiece(plan: Plan, texts: Iterable[str], alphabet: list[str]) -> Tokenizer:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    """The library's trainer numbers the pieces inside of words in another order each time; ours does not."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-    os.environ["TOKENIZERS_PARALLELISM"] = "true"
     cut: Any = pre_tokenizers.BertPreTokenizer()
     if plan.individual_digits:
         cut = pre_tokenizers.Sequence([cut, pre_tokenizers.Digits(individual_digits=True)])
-    # as the library's WordPieceTrainer does it, which has no bound for the length
-    learning = Tokenizer(models.BPE(continuing_subword_prefix="##"))
-    learning.normalizer, learning.pre_tokenizer = _bert(plan), cut
-    trainer = trainers.BpeTrainer(
-        vocab_size=plan.size, min_frequency=plan.min_frequency, special_tokens=plan.special, show_progress=False,
-        initial_alphabet=alphabet, continuing_subword_prefix="##", max_token_length=plan.max_chars + 1,
-    )  # fmt: skip
-    learning.train_from_iterator(texts, trainer)
-    model = models.WordPiece(vocab=learning.get_vocab(), unk_token="[UNK]", max_input_chars_per_word=200)
-    tokenizer = Tokenizer(model)
-    tokenizer.normalizer, tokenizer.pre_tokenizer = _bert(plan), cut
-    tokenizer.decoder = decoders.WordPiece(prefix="##")
-    tokenizer.add_special_tokens(plan.special)
+
+    def of(pieces: list[str]) -> Tokenizer:
+        vocab = {piece: at for at, piece in enumerate(pieces)}
+        made = Tokenizer(models.WordPiece(vocab=vocab, unk_token="[UNK]", max_input_chars_per_word=200))
+        made.normalizer, made.pre_tokenizer, made.decoder = _bert(plan), cut, decoders.WordPiece(prefix="##")
+        made.add_special_tokens(plan.special)
+        return made
+
+    empty = of(plan.special)
+    words = wordpiece.words(empty, texts, allowed(None))
+    at_begin, inside = {word[0] for word in words}, {character for word in words for character in word[1:]}
+    _has_room(plan, len(plan.special) + len(at_begin) + len(inside))
+    room = plan.size - len(plan.special)
+    found = wordpiece.propose(empty, pieces_of(empty), words, room, plan.min_frequency, plan.max_chars, 1.0)
+    tokenizer = of([*plan.special, *(one.piece for one in found)])
     last, first = ((name, tokenizer.token_to_id(name) or 0) for name in ("[SEP]", "[CLS]"))
     tokenizer.post_processor = processors.BertProcessing(last, first)
     return tokenizer
