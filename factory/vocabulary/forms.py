@@ -58,10 +58,10 @@ def train(plan: Plan, texts: Callable[[], Iterable[str]]) -> Tokenizer:
     """
     if plan.form == "byte_level_bpe":
         return _byte_level(plan, texts())
-    alphabet = _alphabet(plan, texts())
+    alphabet = _alphabet(plan, _seen(plan, texts()))
     if plan.form != "wordpiece":  # which has some of them twice, and sees for itself
         _has_room(plan, len(plan.special) + len(BYTES) + len({MARKER, *alphabet}))
-    return MAKERS[plan.form](plan, _known(texts(), alphabet), sorted(alphabet))
+    return MAKERS[plan.form](plan, _known(_seen(plan, texts()), alphabet), sorted(alphabet))
 
 
 def _has_room(plan: Plan, takes: int) -> None:
@@ -88,15 +88,20 @@ def _alphabet(plan: Plan, texts: Iterable[str]) -> set[str]:
     """The commonest characters that make up the share `coverage` of the corpus."""
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(_bert(plan).normalize_str(text) if plan.form == "wordpiece" else text)
+        counts.update(text)
     inner = Counter({one: times for one, times in counts.items() if not one.isspace()})
     return {character for character, _ in covering(inner, plan.coverage)}
 
 
+def _seen(plan: Plan, texts: Iterable[str]) -> Iterable[str]:
+    """The texts as the model of the tokenizer sees them."""
+    return map(_bert(plan).normalize_str, texts) if plan.form == "wordpiece" else texts
+
+
 def _known(texts: Iterable[str], alphabet: set[str]) -> Iterator[str]:
-    """The texts with a blank for each character outside the alphabet: what is not learned must not part pieces."""
+    """The texts with a blank for each character outside the alphabet, as other blanks are: none is part of a piece."""
     for text in texts:
-        unknown = {ord(one): " " for one in set(text) - alphabet if not one.isspace()}
+        unknown = {ord(one): " " for one in set(text) - alphabet}
         yield text.translate(unknown) if unknown else text
 
 

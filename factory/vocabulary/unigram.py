@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 THREADS = 16  # sums are made thread by thread: another number would give other scores
 FEW = 10  # pieces in both vocabularies, under which their difference says nothing
+RESERVED = "▅"  # SentencePiece's own sign for what is unknown: it learns nothing from a word with it
 LOWEST = -100.0  # of what is unknown where uses are counted
 
 
@@ -141,6 +142,7 @@ def trained(counts: Mapping[str, int], pieces: int, max_chars: int, digits: bool
     """
     from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
+    counts = {word: times for word, times in counts.items() if RESERVED not in word}
     if not counts:
         return {}
     made = io.BytesIO()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from factory import StepError
 from factory.vocabulary import gates
 from factory.vocabulary.alphabets import allowed
 from factory.vocabulary.growing import Grown
@@ -151,3 +153,29 @@ def test_the_order_of_texts_is_nothing() -> None:
         turned = grown(base(name), CORPUS["Han"][::-1], 60, ["Han"])
         assert turned.definition == extended(name, "Han").definition
         assert pieces_of(turned.tokenizer).names == pieces_of(extended(name, "Han").tokenizer).names
+
+
+STRANGE = st.one_of(
+    st.sampled_from("\x00▅▁\t\n <unk>0x41##\ufeff\u200b\u0301🙂中文мир<s>"), st.characters(exclude_categories=["Cs"])
+)
+
+
+@settings(max_examples=60)
+@given(
+    name=st.sampled_from(list(MAKERS)),
+    texts=st.lists(st.lists(STRANGE, max_size=15).map("".join), min_size=1, max_size=6),
+    pieces=st.integers(1, 12),
+)
+@example(name="unigram", texts=["▅"], pieces=1)
+def test_any_text_can_be_learned_from(name: str, texts: list[str], pieces: int) -> None:
+    try:
+        found = grown(base(name), texts * 3, pieces, min_frequency=1)
+    except StepError as error:
+        refused = str(error)
+    else:
+        refused = ""
+    if refused:
+        assert re.match(r"extend_vocabulary: the corpus (gives \d+ pieces|has no character)", refused)
+        return
+    assert gates.unreachable(found.tokenizer, range(found.first, found.first + pieces)) == []
+    assert set(gates.broken_round_trips(found.tokenizer, texts)) <= set(gates.broken_round_trips(base(name), texts))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from factory import InputError, StepError, Tokenizer
@@ -86,7 +86,23 @@ def test_digits_stand_alone_unless_told_otherwise(form: Form) -> None:
         assert (len(cut) == 4) is apart
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_no_piece_goes_over_a_blank(form: Form) -> None:
+    for blank in ("\n", "\t", "\xa0", "\u3000"):
+        lines = [line.replace(" ", blank) for line in ENGLISH]
+        size = {"byte_level_bpe": 330, "sentencepiece_bpe": 380, "unigram": 360, "wordpiece": 130}[form]
+        made = made_of(Plan(form, size, 2, 16, 1.0, SPECIAL[form], False, True), lambda: iter(lines))  # noqa: B023
+        pieces = pieces_of(made)
+        texts = [pieces.text_of(at) or "" for at in pieces.names if at not in pieces.added]
+        letters = [text for text in texts if any(one.isalpha() for one in text)]
+        assert [text for text in letters if any(one.isspace() for one in text.removeprefix(" "))] == []
+        assert any(len(text) > 3 for text in letters)
+
+
 def test_lowercase_folds_case_and_accents() -> None:
+    capital = [line.title() for line in ENGLISH]
+    made = made_of(Plan("wordpiece", 130, 2, 16, 1.0, SPECIAL["wordpiece"], True, True), lambda: iter(capital))
+    assert {"list", "set", "the"} & set(pieces_of(made).vocabulary) >= {"list", "set"}
     folded, plain = built("wordpiece", lowercase=True), built("wordpiece")
     assert ids(folded, "LIST Café") == ids(folded, "list cafe")
     assert ids(plain, "LIST") != ids(plain, "list")
@@ -197,3 +213,32 @@ def test_coverage_leaves_rare_characters_to_bytes() -> None:
         assert "Å" not in pieces_of(made).vocabulary
         assert "世" in pieces_of(made).vocabulary
         assert made.decode(ids(made, "Å")) == "Å"
+
+
+STRANGE = st.one_of(
+    st.sampled_from("\x00▅▁\t\n <unk>0x41##\ufeff\u200b\u0301🙂中文мир<s>12"), st.characters(exclude_categories=["Cs"])
+)
+
+
+@settings(max_examples=60)
+@given(
+    form=st.sampled_from(FORMS),
+    texts=st.lists(st.lists(STRANGE, max_size=15).map("".join), min_size=1, max_size=6),
+    room=st.integers(1, 60),
+    apart=st.booleans(),
+)
+@example(form="unigram", texts=["▅"], room=5, apart=True)
+@example(form="sentencepiece_bpe", texts=["\x00▅\t"], room=3, apart=True)
+def test_any_text_can_be_learned_from(form: Form, texts: list[str], room: int, apart: bool) -> None:
+    size = len(SPECIAL[form]) + (0 if form == "wordpiece" else 256) + room
+    try:
+        made = made_of(Plan(form, size, 1, 8, 0.98, SPECIAL[form], False, apart), lambda: iter(texts * 3))
+    except StepError as error:
+        refused = str(error)
+    else:
+        refused = ""
+    if refused:
+        assert re.match(r"train_tokenizer: size \d+ has no room for the characters", refused)
+        return
+    assert made.get_vocab_size() <= size
+    assert gates.broken_round_trips(made, texts) == []
