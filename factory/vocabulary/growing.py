@@ -139,7 +139,11 @@ def _proposer(
     if family == "unigram":
         segments = unigram.segments(tokenizer, texts, allowed)
         return lambda count: unigram.propose(tokenizer, pieces, segments, count, *bounds), segments
-    symbols, runs = bpe.read(tokenizer, pieces, family, texts, allowed)
+    whole, known = tokenizer, pieces
+    if family == "byte_level" and (lacking := bpe.missing_bytes(pieces)):  # what is lost is not counted, nor joined
+        known = Pieces(definition_with(pieces, family, lacking, first))
+        whole = _built(known.definition)
+    symbols, runs = bpe.read(whole, known, family, texts, allowed)
     return lambda count: bpe.propose(pieces, family, symbols, runs, count, *bounds, first), runs
 
 

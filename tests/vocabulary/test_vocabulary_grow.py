@@ -6,6 +6,7 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -14,11 +15,12 @@ from hypothesis import strategies as st
 from factory import StepError
 from factory.vocabulary import gates
 from factory.vocabulary.alphabets import allowed
+from factory.vocabulary.families import LETTERS
 from factory.vocabulary.growing import Grown
 from factory.vocabulary.pieces import pieces_of
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bases import ENGLISH, MAKERS, base, grown, sentences, texts_of, tokens, written_in
+from bases import ENGLISH, MAKERS, base, changed, grown, sentences, texts_of, tokens, written_in
 
 
 def mixed(script: str) -> list[str]:
@@ -61,7 +63,7 @@ def test_new_pieces_are_of_the_script_alone(name: str, script: str) -> None:
 
 # Characters whose UTF-8 begins as that of Chinese or Cyrillic ones does, and what normalisers make others of
 NEAR = "䷀䷿\u2e7fあンー한\ufe0f❤️﷼¤ΐ҅Ӂ\u0300é\u0301\u212b｀\u1fef☃🙂ԱքΩ"
-LETTERS = st.one_of(
+TYPED = st.one_of(
     st.sampled_from(NEAR),
     st.sampled_from(" \n\t\xa0\u3000.,!'s123abcXYZ"),
     st.characters(exclude_categories=["Cs", "Cn"]),
@@ -70,7 +72,7 @@ LETTERS = st.one_of(
 
 
 @pytest.mark.parametrize(("name", "script"), BOTH)
-@given(text=st.lists(st.one_of(LETTERS, st.sampled_from(ENGLISH)), max_size=12).map("".join))
+@given(text=st.lists(st.one_of(TYPED, st.sampled_from(ENGLISH)), max_size=12).map("".join))
 @example(text=" ䷀ ❤️ ︎ あ あああ　x")
 @example(text="Ω ΐ ҂ ` ``")
 def test_text_without_the_script_is_cut_as_before(name: str, script: str, text: str) -> None:
@@ -179,3 +181,25 @@ def test_any_text_can_be_learned_from(name: str, texts: list[str], pieces: int) 
         return
     assert gates.unreachable(found.tokenizer, range(found.first, found.first + pieces)) == []
     assert set(gates.broken_round_trips(found.tokenizer, texts)) <= set(gates.broken_round_trips(base(name), texts))
+
+
+def test_bytes_that_the_base_lacks_are_pieces_and_their_characters_come_back() -> None:
+    lacking = [LETTERS[byte] for byte in (0xF1, 0xE6, 0x05)]
+
+    def forget(found: dict[str, Any]) -> None:
+        for letter in lacking:
+            del found["model"]["vocab"][letter]
+
+    before = changed(base("gpt2"), forget)
+    text = "文本\x05a"
+    assert before.decode(before.encode(text).ids) != text
+    found = grown(before, CORPUS["Han"], 40, ["Han"])
+    assert {one.piece for one in found.added[:3]} == set(lacking)
+    assert len(found.added) == 40
+    assert found.tokenizer.decode(found.tokenizer.encode(text).ids) == text
+    assert gates.broken_round_trips(found.tokenizer, CORPUS["Han"]) == []
+    assert gates.drifted(before, found.tokenizer, ENGLISH) == []
+    assert tokens(found.tokenizer, sentences("Han", 50)) < 0.5 * tokens(base("gpt2"), sentences("Han", 50))
+    one = grown(before, CORPUS["Han"], scripts=["Han"], tokens_per_character=0.8)
+    bare = [line for line in CORPUS["Han"] if written_in(line, ["Han"])]
+    assert tokens(one.tokenizer, bare) <= 0.8 * sum(map(len, bare))
