@@ -48,9 +48,7 @@ def train_tokenizer(
 
     Saves a folder that transformers loads. Raises StepError when the corpus gives fewer pieces than asked for.
     """
-    tokens = [*SPECIAL[form], *special]
-    if twice := [one for at, one in enumerate(tokens) if one in tokens[:at]]:
-        raise InputError(f"train_tokenizer: special token '{twice[0]}' is named twice")
+    tokens = _special(form, special)
     least = len(tokens) + (0 if form == "wordpiece" else len(BYTES))
     if size <= least:
         raise InputError(
@@ -79,6 +77,13 @@ def train_tokenizer(
     ratio = sum(len(one.ids) for one in cut) / max(1, sum(map(len, lines)))
     ctx.report("Tokenizer", f"{form}, {found:,} pieces; {ratio:.3f} tokens per character on {len(lines):,} lines.")
     return Tokenizer(uri=str(ctx.output), path=ctx.output)
+
+
+def _special(form: Form, special: list[str]) -> list[str]:
+    tokens = [*SPECIAL[form], *special]
+    if twice := [one for at, one in enumerate(tokens) if one in tokens[:at]]:
+        raise InputError(f"train_tokenizer: special token '{twice[0]}' is named twice")
+    return tokens
 
 
 def _lines(dataset: Dataset[Text]) -> Iterator[str]:
