@@ -20,7 +20,9 @@ import random
 import re
 import tempfile
 import time
+from bisect import bisect_left
 from collections import defaultdict
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, get_args
 
@@ -41,8 +43,8 @@ SCRIPTS = {  # language of the corpus -> an expression for a line of its script
     "el": "[α-ω]", "ar": "[\u0620-\u064a]", "he": "[\u05d0-\u05ea]", "hi": "[\u0904-\u0939]", "th": "[\u0e01-\u0e30]",
 }  # fmt: skip
 ROUND_TRIPS = 20_000
-CHARACTERS = 20_000  # of each language, on which bits are measured
-LENGTH = 512  # tokens of a text that is measured
+CHARACTERS = 10_000  # of each kind of line, on which bits are measured
+LONGEST = 200  # characters of a line that is measured
 
 
 def read(folder: Path) -> dict[str, list[str]]:
@@ -139,7 +141,7 @@ def extend(root: Path, kind: str, pieces: int, corpus: dict[str, list[str]]) -> 
 
 
 def bits(model: Any, tokenizer: Any, texts: list[str]) -> float:
-    """Bits per character of the texts, each of at most LENGTH tokens; the first token is not foreseen."""
+    """Bits per character of the texts, each behind a token that begins a text."""
     encoded, characters = [], 0
     for text in texts:
         ids = [tokenizer.bos_token_id or 0, *tokenizer(text, add_special_tokens=False)["input_ids"]]
@@ -148,43 +150,43 @@ def bits(model: Any, tokenizer: Any, texts: list[str]) -> float:
     return math.fsum(loss for _, loss in losses(model, encoded)) / math.log(2) / characters
 
 
-def measured(texts: list[str], least: float, pattern: str) -> list[str]:
-    """Paragraphs of 100 to 200 characters, CHARACTERS in all, mostly of one script."""
-    found: list[str] = []
-    wanted = re.compile(pattern)
-    for text in texts:
-        for line in text.splitlines():
-            line = line.strip()[:200]
-            if len(line) >= 100 and len(wanted.findall(line)) > least * len(line):
-                found.append(line)
-        if sum(map(len, found)) > CHARACTERS:
-            break
-    return found
+def sample(texts: list[str], pattern: str, least: int) -> list[str]:
+    """CHARACTERS of lines of a script in a drawn order: of at least so many characters, cut at LONGEST."""
+    found = [line[:LONGEST] for line in lines(texts, pattern, 10**6) if len(line) >= least]
+    random.Random(1).shuffle(found)
+    ends = list(accumulate(map(len, found)))
+    return found[: bisect_left(ends, CHARACTERS) + 1]
 
 
 def rows(root: Path, pieces: int, steps: int, corpus: dict[str, list[str]]) -> None:
-    zh = measured(corpus["zh"][::20], 0.6, SCRIPTS["zh"])
-    en = measured(corpus["en"][::20], 0.6, SCRIPTS["en"])
-    write(root / "held_zh.jsonl", zh)
-    write(root / "held_en.jsonl", en)
+    probed = {
+        "Chinese lines": sample(corpus["zh"][::20], SCRIPTS["zh"], 1),
+        "of 100 characters and more": sample(corpus["zh"][::20], SCRIPTS["zh"], 100),
+        "English": sample(corpus["en"][::20], SCRIPTS["en"], 100),
+    }
+    write(root / "held_zh.jsonl", probed["Chinese lines"])
+    write(root / "held_en.jsonl", probed["English"])
     ways = get_args(Initialise)
     step = f"extend_vocabulary: {{base: bundled:smollm2, pieces: {pieces}, scripts: [Han], initialise: %s}}"
     targets = "".join(f"  {way}: {{from: zh, steps: [{step % way}]}}\n" for way in ways)
-    train = "method: rows, seq_len: 256, batch_size: 4, accumulation: 1, evaluations: 1, learning_rate: 0.002"
+    train = "method: rows, seq_len: 256, batch_size: 4, accumulation: 1, evaluations: 1"
     train = f"base: mean, {train}, max_steps: {steps}, held_out: {{zh: held_zh.jsonl, en: held_en.jsonl}}"
     path = root / "rows.yaml"
     targets += f"  trained: {{from: zh, steps: [pretrain: {{{train}}}]}}\n"
     path.write_text(f"name: rows\ntargets:\n  zh: {{from: zh.jsonl}}\n{targets}", encoding="utf-8")
     result = factory.build(path)
-    print("\n| rows begun as | Chinese, bits per character | of the base's | English |\n|---|---:|---:|---:|")
+    print(
+        f"\nBits per character, and of the base's\n\n| rows begun as | {' | '.join(probed)} |\n|---|{'---:|' * len(probed)}"
+    )
     models = {"the base itself": Model("bundled:smollm2"), **{way: result[way] for way in ways}}
     models[f"mean, {steps} steps on the new rows"] = result["trained"]
-    base = 0.0
+    base: list[float] = []
     for name, model in models.items():
         lm, tokenizer = load_causal_lm(model), load_tokenizer(model)
-        found = bits(lm, tokenizer, zh), bits(lm, tokenizer, en)
-        base = base or found[0]
-        print(f"| {name} | {found[0]:.3f} | {found[0] / base:.2f} | {found[1]:.4f} |", flush=True)
+        found = [bits(lm, tokenizer, texts) for texts in probed.values()]
+        base = base or found
+        said = [f"{one:.4f} ({one / of:.3f})" for one, of in zip(found, base, strict=True)]
+        print(f"| {name} | {' | '.join(said)} |", flush=True)
         del lm
 
 

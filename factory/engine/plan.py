@@ -278,7 +278,8 @@ class _Builder:
                 return None
             gives = step.turns(gives)
             if step.like is not None:
-                gives = _model_kind(references[call.options[step.like]])
+                base = references.get(call.options.get(step.like, ""))
+                gives = None if base is None else _model_kind(base)  # a mistake that is told already
         return gives
 
     def stage(

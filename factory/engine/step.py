@@ -136,6 +136,8 @@ def declare(function: Callable[..., Any], version: int, requests: Callable[..., 
     like = None
     if isinstance(result, TypeVar):
         like = next((option for option, hint in hints.items() if hint is result), None)
+        if like is None or result.__bound__ is None:
+            raise PluginError(f"step {name}: no option is of the type {result} that it returns. {SIGNATURES}")
         hints = {option: hint.__bound__ if hint is result else hint for option, hint in hints.items()}
         result = result.__bound__
     parameters = list(inspect.signature(function).parameters.values())

@@ -9,7 +9,6 @@ def quiet() -> None:
     """No telemetry, no progress bars, no warnings about what we chose on purpose: a step's output is its answers."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from transformers.utils import logging
 
     logging.set_verbosity_error()

@@ -30,6 +30,7 @@ class Plan:
     warmup      share of all steps over which the learning rate rises
     evaluations per epoch; there is one before the first step and one after the last besides
     patience    evaluations without a lower loss after which training stops and the best weights are taken; None: never
+    epsilon     AdamW's: gradients far below it move a weight in proportion, those above it by the learning rate
     """
 
     total: int
@@ -44,6 +45,7 @@ class Plan:
     checkpoint_every: int
     patience: int | None
     gradient_checkpointing: bool
+    epsilon: float = 1e-8
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ def _arguments(plan: Plan, seed: int, workdir: Path) -> TrainingArguments:
         lr_scheduler_type=plan.schedule,
         warmup_steps=math.ceil(plan.warmup * plan.total),
         weight_decay=plan.weight_decay,
+        adam_epsilon=plan.epsilon,
         max_grad_norm=plan.max_grad_norm,
         per_device_train_batch_size=plan.batch_size,
         gradient_accumulation_steps=plan.accumulation,

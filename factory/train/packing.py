@@ -85,7 +85,13 @@ def cut(offsets: Ints, seq_len: int, overlap: int = 0) -> tuple[Ints, Ints]:
     document = np.repeat(np.arange(len(lengths)), counts)
     number = np.arange(len(document)) - np.repeat(np.cumsum(counts) - counts, counts)
     starts = offsets[:-1][document] + number * stride
-    return starts, np.minimum(seq_len, offsets[1:][document] - starts)
+    sizes = np.minimum(seq_len, offsets[1:][document] - starts)
+    if overlap == 0 and seq_len > 2:
+        alone = np.flatnonzero((sizes == 1) & (number > 0))  # nothing in it could be predicted, so it takes one along
+        starts[alone] -= 1
+        sizes[alone] += 1
+        sizes[alone - 1] -= 1
+    return starts, sizes
 
 
 def pack(sizes: Ints, capacity: int) -> tuple[Ints, Ints]:

@@ -30,7 +30,10 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Method = Literal["lora", "qlora", "full", "rows"]
 Embeddings = Literal["none", "new", "all"]
 # 2e-4 is that of Chinese-LLaMA's second stage (Cui et al. 2023, arXiv:2304.08177, table 2).
-LEARNING_RATES = {"lora": 2e-4, "qlora": 2e-4, "full": 2e-5, "rows": 1e-3}
+LEARNING_RATES = {"lora": 2e-4, "qlora": 2e-4, "full": 2e-5, "rows": 1e-2}
+# A row that stands nowhere in a batch is still pushed away a little by every position. AdamW would make a whole step of
+# that: SmolLM2's 8,000 Chinese rows went from 7.42 to 7.92 bits per character in 40 steps at 1e-3; so to 7.07.
+ROWS_EPSILON = 1e-2
 
 
 @step
@@ -72,7 +75,8 @@ def pretrain(
     held_out         name: text that is not learned, as in `{new: held_zh, old: held_en}`. At every evaluation the bits
                      per character of each are measured, which can be compared across vocabularies
     epochs, max_steps  how long; max_steps, where given, decides. A step is one update of the weights
-    learning_rate    by default 2e-4 for lora and qlora, 2e-5 for full, 1e-3 for rows; AdamW
+    learning_rate    by default 2e-4 for lora and qlora, 2e-5 for full; AdamW. 1e-2 for rows, with an epsilon as large, so
+                     that rows move in proportion to their gradients and rare ones stay where they are
     warmup           share of the steps over which the learning rate rises from 0
     seq_len          tokens in a block. Documents are packed into blocks whole; a longer one goes on in another block.
                      No document sees another (Ding et al. 2024, arXiv:2404.10830)
@@ -121,6 +125,7 @@ def pretrain(
         checkpoint_every=checkpoint_every,
         patience=early_stopping,
         gradient_checkpointing=gradient_checkpointing,
+        epsilon=ROWS_EPSILON if method == "rows" else Plan.epsilon,
     )
     material = Material(
         examples=blocks,

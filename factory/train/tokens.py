@@ -20,6 +20,7 @@ from factory import Dataset, ModelError, Text
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+NO_CHARACTER = "\ufdd0"  # of the code points that Unicode keeps out of all text
 IDS, OFFSETS, NOTE = "ids.bin", "offsets.npy", "note.json"
 BATCH_CHARACTERS = 2_000_000  # tokenised at a time: both cores stay busy behind a long document, about 200 MB of memory
 AHEAD = 1  # batches that may wait to be written: what was tokenised is many times as large as its ids
@@ -153,7 +154,13 @@ def plain_encoder(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[str]], A
         return lambda texts: tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     from tokenizers import Tokenizer
 
-    own = Tokenizer.from_str(backend.to_str())  # the one that is saved with the model stays as it is
+    definition = json.loads(backend.to_str())  # the one that is saved with the model stays as it is
+    if isinstance(vocab := definition["model"].get("vocab"), list):
+        # Unigram's own list of pieces holds the special tokens, too: there they get names that no text has
+        for token in definition["added_tokens"]:
+            if token["special"] and token["id"] < len(vocab):
+                vocab[token["id"]][0] = f"{NO_CHARACTER}{token['id']}"
+    own = Tokenizer.from_str(json.dumps(definition))
     own.no_truncation()
     own.no_padding()
     own.encode_special_tokens = True

@@ -1,7 +1,7 @@
 """New pieces for BPE tokenizers: merges that go on where the base's end.
 
 Byte-level: the base cuts the corpus, and its tokens are merged on. So every piece can be reached, and what the base
-does comes first as before. Fresh merges put behind the base's leave 266 of 8,000 unreachable, put before it 531.
+does comes first as before; merges of a freshly trained tokenizer would leave hundreds of pieces out of reach.
 
 With byte fallback (SentencePiece): characters that the base lacks become pieces first, the commonest, until the given
 share of all is covered; merges of pieces follow. SentencePiece joins any two neighbours that make a piece, the best

@@ -48,7 +48,8 @@ class Comparison:
     lines: int = 0
     longer: int = 0  # lines that have more tokens than before
     grown: list[tuple[str, int, int]] = field(default_factory=list)  # a few of them, tokens before and after
-    newly_broken: list[str] = field(default_factory=list)  # all that came back before and do not now
+    newly_broken: int = 0  # lines that came back before and do not now
+    lost: list[str] = field(default_factory=list)  # a few of these
 
 
 class Reader:
@@ -114,7 +115,9 @@ def compare(before: Tokenizer, after: Tokenizer, lines: Iterable[str]) -> Compar
         lost_after = not_restored(new.tokenizer, new.pieces, batch, new_ids)
         found.before.broken += len(lost_before)
         found.after.broken += len(lost_after)
-        found.newly_broken += [batch[at] for at in lost_after if at not in lost_before]
+        newly = [batch[at] for at in lost_after if at not in lost_before]
+        found.newly_broken += len(newly)
+        found.lost += newly[: EXAMPLES - len(found.lost)]
     return found
 
 

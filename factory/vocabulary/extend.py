@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from itertools import islice
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import pyarrow.compute as pc
@@ -20,7 +20,8 @@ from .alphabets import allowed, character_class
 from .candidates import base_parts
 from .folder import save_tokenizer
 from .growing import Grown, Wanted, grow
-from .pieces import pieces_of
+from .page import code
+from .pieces import lines_of, pieces_of
 from .rows import Initialise, add_rows
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def extend_vocabulary(
     kind; old pieces and scores stay as they are.
 
     base           a language model or a tokenizer; what comes out is of its kind
-    pieces         how many are added; or
+    pieces         how many are added, bytes that a byte-level base has no token for (SmolLM2 lacks eight) first; or
     tokens_per_character  as many as bring the corpus's characters of the allowed scripts down to this many tokens each
     scripts        Unicode's names, as [Han]: pieces are of these letters and their punctuation alone, so text without
                    them is cut as before. None: any
@@ -98,7 +99,7 @@ def extend_vocabulary(
         raise StepError(
             f"extend_vocabulary: {changed:,} of {len(lines):,} protected lines are cut otherwise, whatever is left out"
         )
-    _check(grown, list(islice(_lines(dataset), PROBED)))
+    _check(before, grown, list(islice(lines_of(dataset), PROBED)))
     shutil.rmtree(ctx.output, ignore_errors=True)  # a kill may have left half of one
     ctx.output.mkdir(parents=True)
     save_tokenizer(tokenizer, grown.definition, ctx.output)
@@ -124,38 +125,35 @@ def backend(tokenizer: PreTrainedTokenizerBase, name: str) -> Any:
     return found
 
 
-def _lines(dataset: Dataset[Text]) -> Iterator[str]:
-    return (line for record in dataset for line in record["text"].splitlines() if line.strip())
-
-
 def _protected(dataset: Dataset[Text], scripts: list[str] | None) -> Iterator[str]:
     """The lines that must stay as they are: where scripts are named, those without a character of one."""
     if scripts is None:
-        return _lines(dataset)
+        return lines_of(dataset)
     written = re.compile(character_class(allowed(scripts)))
-    return (line for line in _lines(dataset) if not written.search(line))
+    return (line for line in lines_of(dataset) if not written.search(line))
 
 
 def _drawn(dataset: Dataset[Text], most: int) -> Iterator[str]:
-    """The texts of a dataset; of one with more than `most` characters those whose ids have a low hash."""
-    whole = sum(
-        pc.sum(pc.utf8_length(table["text"])).as_py() or 0
-        for shard in dataset.shards
-        for table in shard.tables(["text"])
-    )
-    share = most / max(whole, most)
-    for record in dataset:
-        if share >= 1 or int(digest([record["id"]]), 16) < share * 2.0**64:
-            yield record["text"]
+    """The texts of a dataset; of one with more than `most` characters those whose ids have the lowest hashes."""
+    sizes: dict[str, int] = {}
+    for table in (table for shard in dataset.shards for table in shard.tables(["id", "text"])):
+        sizes.update(zip(table["id"].to_pylist(), pc.utf8_length(table["text"]).to_pylist(), strict=True))
+    drawn = set(sizes)
+    if sum(sizes.values()) > most:
+        ordered = sorted(sizes, key=lambda name: (digest([name]), name))
+        ends = accumulate(sizes[name] for name in ordered)
+        drawn = {name for at, (name, end) in enumerate(zip(ordered, ends, strict=True)) if end <= most or at == 0}
+    return (record["text"][:most] for record in dataset if record["id"] in drawn)
 
 
-def _check(grown: Grown, lines: list[str]) -> None:
-    """The gates of every extension: StepError with examples where one does not hold."""
+def _check(before: Any, grown: Grown, lines: list[str]) -> None:
+    """The gates of every extension: StepError with examples where one does not hold. What the base lost is no fault."""
     new = range(grown.first, grown.first + len(grown.added))
     if dead := gates.unreachable(grown.tokenizer, new):
         said = ", ".join(f"'{grown.added[at - grown.first].piece}'" for at in dead[:5])
         raise StepError(f"extend_vocabulary: no text can be cut into {len(dead):,} of the new pieces: {said}")
-    if broken := gates.broken_round_trips(grown.tokenizer, lines):
+    broken = gates.broken_round_trips(grown.tokenizer, lines)
+    if broken and (broken := sorted({*broken} - {*gates.broken_round_trips(before, broken)})):
         raise StepError(
             f"extend_vocabulary: {len(broken):,} of {len(lines):,} lines do not come back from encoding and decoding, "
             f"as {broken[0][:80]!r}"
@@ -194,7 +192,7 @@ def _table(name: str, grown: Grown, rows: int | None, changed: int, lines: int) 
         table["protected lines cut otherwise"] = f"{changed:,} of {lines:,}"
     pieces = pieces_of(grown.tokenizer)
     found = (pieces.text_of(grown.first + at) for at in range(len(added)))
-    texts = [f"`{text.replace('|', '│').replace('`', 'ˋ')}`" for text in found if text]
+    texts = [code(text) for text in found if text]
     table["first pieces"] = " ".join(texts[:40])
     table["last pieces"] = " ".join(texts[-20:])
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in table.items())])

@@ -55,14 +55,6 @@ def lacking(data: bytes) -> int:
     return 0
 
 
-def is_text(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def symbols_of(pieces: Pieces, family: Family) -> Symbols:
     """What each id of a BPE tokenizer is made of, [ids]; added tokens, and ids that stand for nothing, are OTHER."""
     size = 1 + max(pieces.names)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -108,7 +107,6 @@ def _known(texts: Iterable[str], alphabet: set[str]) -> Iterator[str]:
 def _byte_level(plan: Plan, texts: Iterable[str]) -> Tokenizer:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    os.environ["TOKENIZERS_PARALLELISM"] = "true"
     tokenizer = Tokenizer(models.BPE())
     cut = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.pre_tokenizer = (
@@ -138,7 +136,6 @@ def _sentencepiece(plan: Plan, texts: Iterable[str], alphabet: list[str]) -> Tok
     """Trained word by word, used without words: no piece goes over a blank, as in SentencePiece's own models."""
     from tokenizers import Tokenizer, decoders, models, normalizers, trainers
 
-    os.environ["TOKENIZERS_PARALLELISM"] = "true"
     learning = Tokenizer(models.BPE())
     learning.pre_tokenizer = _words(plan)
     trainer = trainers.BpeTrainer(

@@ -138,7 +138,9 @@ def _proposer(
         return lambda count: wordpiece.propose(tokenizer, pieces, words, count, *bounds), words
     if family == "unigram":
         segments = unigram.segments(tokenizer, texts, allowed)
-        return lambda count: unigram.propose(tokenizer, pieces, segments, count, *bounds), segments
+        return lambda count: unigram.propose(
+            tokenizer, pieces, segments, count, wanted.pieces or count, *bounds
+        ), segments
     whole, known = tokenizer, pieces
     if family == "byte_level" and (lacking := bpe.missing_bytes(pieces)):  # what is lost is not counted, nor joined
         known = Pieces(definition_with(pieces, family, lacking, first))

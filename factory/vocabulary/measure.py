@@ -14,7 +14,7 @@ from .comparing import Comparison, compare
 from .findings import Found, figures, size_of
 from .gates import drifted, intermediates, unreachable
 from .page import histogram, markdown, said_drift
-from .pieces import batches, encoded, pieces_of, unbounded
+from .pieces import batches, encoded, lines_of, pieces_of, unbounded
 from .using import uses_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def measure_vocabulary(
         return
     measured = _measured(found, old, new, before, after)
     if protect is not None:
-        _measure_drift(measured, old, new, sample.of(_lines_of(protect)))
+        _measure_drift(measured, old, new, sample.of(lines_of(protect)))
     if isinstance(after, CausalLM) and measured.new:
         measured.leak = _leak(after, new, sample.kept, measured.new, ctx)
     ctx.report("Vocabulary", markdown(measured))
@@ -106,11 +106,6 @@ def _lines(dataset: Dataset[Text], ctx: Context, records: list[dict[str, Any]]) 
             continue
         records.append({"id": record["id"]})
         yield from record["text"].split("\n")
-
-
-def _lines_of(dataset: Dataset[Text]) -> Iterator[str]:
-    for record in dataset:
-        yield from (line for line in record["text"].split("\n") if line)
 
 
 def _measured(found: Comparison, old: Tokenizer, new: Tokenizer, before: Model, after: Model) -> Found:
@@ -156,15 +151,17 @@ def _leak(model: Model, tokenizer: Tokenizer, lines: list[str], new: list[int], 
 
 def _check(found: Found, max_drift: float, max_broken: float, max_unreachable: float) -> None:
     """Raise StepError with a sentence for every gate that is closed."""
-    broken = found.comparison.newly_broken
+    broken = found.comparison.lost
     says = []
     if found.changed > max_drift * (found.protected or 0):
         examples = "\n".join(f"  {one}" for one in found.changes)
         said = f"{found.changed:,} of {found.protected:,} protected lines"
         says.append(f"{said} have other tokens than before, as\n{examples}")
-    if len(broken) > max_broken * found.comparison.lines:
-        examples = ", ".join(repr(line[:60]) for line in broken[:5])
-        says.append(f"{len(broken):,} of {found.comparison.lines:,} lines no longer come back, as {examples}")
+    if found.comparison.newly_broken > max_broken * found.comparison.lines:
+        examples = ", ".join(repr(line[:60]) for line in broken)
+        says.append(
+            f"{found.comparison.newly_broken:,} of {found.comparison.lines:,} lines no longer come back, as {examples}"
+        )
     if len(found.dead) > max_unreachable * len(found.new):
         examples = ", ".join(map(repr, found.dead[:5]))
         says.append(f"{len(found.dead):,} of {len(found.new):,} new tokens are dead: no text produces {examples}")

@@ -41,10 +41,6 @@ class Sequences(NamedTuple):
     starts: NDArray[np.int64]
     weights: NDArray[np.int64]
 
-    def tokens(self) -> int:
-        """How many symbols the runs have, with repeats."""
-        return int((np.diff(self.starts) * self.weights).sum())
-
 
 class Merges(NamedTuple):
     """Merge k joins left[k] and right[k] to the symbol with the id (symbols before) + k: [merges] each."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from factory import Dataset, Text
+
 MARKER = "▁"  # SentencePiece's blank
 BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 BATCH = 1 << 20  # characters that are encoded at once: enough to keep the cores busy, 30 MB of ids and encodings
@@ -155,6 +157,11 @@ def unbounded(tokenizer: Tokenizer) -> Tokenizer:
     copy.no_truncation()
     copy.no_padding()
     return copy
+
+
+def lines_of(dataset: Dataset[Text]) -> Iterator[str]:
+    """The lines of all records that are more than blanks."""
+    return (line for record in dataset for line in record["text"].split("\n") if line.strip())
 
 
 def batches(lines: Iterable[str], most: int = BATCH) -> Iterator[list[str]]:

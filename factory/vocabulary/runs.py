@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +13,10 @@ from numpy.typing import NDArray
 from .alphabets import beginnings_shared, blanks
 from .families import Family, byte_tokens
 from .merging import BEGUN, BLANK, INSIDE, OTHER, WHOLE, Sequences, Symbols
-from .pieces import MARKER, Pieces
+from .pieces import MARKER, Pieces, batches
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-PORTION = 256  # texts that are encoded together
 
 
 @dataclass
@@ -64,7 +61,7 @@ def read_runs(
     texts = iter(texts)
     if family == "byte_level" and tokenizer.normalizer is not None:  # what is written is what the pieces are made of
         texts = map(tokenizer.normalizer.normalize_str, texts)
-    while portion := list(islice(texts, PORTION)):
+    for portion in batches(texts):
         for text, encoding in zip(portion, tokenizer.encode_batch(portion, add_special_tokens=False), strict=True):
             cutter.add(text, encoding, runs)
     return runs

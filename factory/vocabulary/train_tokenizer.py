@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from itertools import islice
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from factory import Context, Dataset, InputError, StepError, Text, Tokenizer, st
 
 from . import gates
 from .forms import BYTES, SPECIAL, Form, Plan, train, wrapped
+from .pieces import lines_of
 
 PROBED = 20_000  # lines that must come back from encoding and decoding
 
@@ -64,7 +64,7 @@ def train_tokenizer(
             f"train_tokenizer: the corpus gives {found:,} pieces, {size:,} were asked for; lower size or min_frequency "
             "or bring more text"
         )
-    lines = list(islice(_lines(dataset), PROBED))
+    lines = list(islice(lines_of(dataset), PROBED))
     if broken := gates.broken_round_trips(tokenizer, lines):
         raise StepError(
             f"train_tokenizer: {len(broken):,} of {len(lines):,} lines do not come back from encoding and decoding, as "
@@ -84,7 +84,3 @@ def _special(form: Form, special: list[str]) -> list[str]:
     if twice := [one for at, one in enumerate(tokens) if one in tokens[:at]]:
         raise InputError(f"train_tokenizer: special token '{twice[0]}' is named twice")
     return tokens
-
-
-def _lines(dataset: Dataset[Text]) -> Iterator[str]:
-    return (line for record in dataset for line in record["text"].splitlines() if line.strip())

@@ -11,7 +11,7 @@ import io
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +35,13 @@ LOWEST = -100.0  # of what is unknown where uses are counted
 
 
 def propose(
-    tokenizer: Tokenizer, pieces: Pieces, counts: Counter[str], count: int, min_frequency: int, max_chars: int,
-    coverage: float,
+    tokenizer: Tokenizer, pieces: Pieces, counts: Counter[str], count: int, asked: int, min_frequency: int,
+    max_chars: int, coverage: float,
 ) -> list[Candidate]:  # fmt: skip
-    """At most `count` pieces that the vocabulary has not, learned from segments: characters, then the likeliest."""
+    """At most `count` pieces that the vocabulary has not, learned from segments: characters, then the likeliest.
+
+    asked  how many will be taken of them: characters are at most three quarters of these, if there are other pieces
+    """
     characters: Counter[str] = Counter()
     for segment, n in counts.items():
         for character in segment.removeprefix(MARKER):
@@ -47,12 +50,22 @@ def propose(
     new = {character: n for character, n in characters.items() if character not in known}
     covered = [character for character, _ in covering(new, coverage)]
     found: list[Candidate] = []
-    for room in (max(1, count * 3 // 4), count):  # a few characters may be all that there is room for
+    for room in (max(1, asked * 3 // 4), asked):
         kept = {MARKER, *(characters.keys() & known), *covered[:room]}
-        fit = Counter({segment: n for segment, n in counts.items() if kept.issuperset(segment)})
+        fit = _within(counts, kept)
         found = _likeliest(tokenizer, pieces, fit, characters, count, min_frequency, max_chars)
         if len(found) == count or room >= len(covered):
             break
+    return found
+
+
+def _within(counts: Mapping[str, int], kept: Collection[str]) -> Counter[str]:
+    """The segments, parted at characters that get no piece."""
+    found: Counter[str] = Counter()
+    for segment, n in counts.items():
+        for part in "".join(one if one in kept else "\0" for one in segment).split("\0"):
+            if part and part != MARKER:
+                found[part] += n
     return found
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factory.train.batches import IGNORED
-from factory.train.packing import Blocks, collate_blocks, pack
+from factory.train.packing import Blocks, collate_blocks, cut, pack
 from factory.train.tokens import Tokens
 
 documents = st.lists(st.integers(1, 70), min_size=1, max_size=60)
@@ -48,7 +48,9 @@ def test_every_token_of_every_document_is_there_once_and_in_order(lengths: list[
     assert [one for piece in sorted(pieces) for one in piece] == tokens.ids.tolist()
     begins = {piece[0] for piece in pieces}
     assert set(tokens.offsets[:-1].tolist()) <= begins  # no piece holds tokens of two documents
-    full = {piece[-1] for piece in pieces if len(piece) == seq_len}
+    # of a document whose last token would stand alone, the piece before it gives one along
+    ends = {piece[0] - 1 for piece in pieces if len(piece) == 2 and piece[-1] + 1 in tokens.offsets}
+    full = {piece[-1] for piece in pieces if len(piece) == seq_len or (len(piece) == seq_len - 1 and piece[-1] in ends)}
     assert all(begin - 1 in full for begin in begins - set(tokens.offsets.tolist()))  # cut only where a block is full
     assert blocks.lengths.tolist() == [len(block) for block in blocks]
     assert blocks[-1].ids.tolist() == blocks[len(blocks) - 1].ids.tolist()
@@ -62,6 +64,15 @@ def test_with_an_overlap_every_token_but_a_documents_first_is_predicted_once(len
     labels = collate_blocks(blocks, pad_id=0)["labels"]
     predicted = sorted(labels[labels != IGNORED].tolist())
     assert predicted == sorted(set(tokens.ids.tolist()) - set(tokens.offsets[:-1].tolist()))
+
+
+@given(lengths=st.lists(st.integers(2, 70), max_size=30), seq_len=st.integers(3, 16))
+def test_every_block_has_something_to_learn(lengths: list[int], seq_len: int) -> None:
+    """A step whose blocks have no label would divide by nothing."""
+    offsets = np.cumsum([0, *lengths]).astype(np.int64)
+    _, sizes = cut(offsets, seq_len)
+    assert (sizes > 1).all()
+    assert sizes.max(initial=0) <= seq_len
 
 
 @given(st.lists(st.integers(1, 40), max_size=80), st.integers(40, 64))
@@ -227,3 +238,20 @@ def test_tokens_are_the_same_however_they_are_batched(tiny: Any, tmp_path: Path)
     assert found[0] == found[1] == found[2]
     plain = [one for text in texts if text for one in [*tokenizer(text)["input_ids"], 1]]
     assert np.frombuffer((tmp_path / "7" / IDS).read_bytes(), np.uint16).tolist() == plain
+
+
+def test_a_special_token_that_a_text_spells_out_is_plain_for_unigram_too() -> None:
+    """Its own list of pieces holds them, so that turning added tokens off is not enough."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    from factory.train.tokens import plain_encoder
+
+    letters = [(letter, -3.0) for letter in "helo</s>"]
+    made = Tokenizer(models.Unigram([("<unk>", 0.0), ("</s>", 0.0), *letters], unk_id=0))
+    made.add_special_tokens(["</s>"])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>", eos_token="</s>")
+    assert tokenizer("hello</s>")["input_ids"][-1] == 1
+    (found,) = plain_encoder(tokenizer)(["hello</s>"])
+    assert 1 not in found.ids
+    assert [made.id_to_token(at) for at in found.ids] == list("hello</s>")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import pytest
 from factory import InputError, ModelError, RecipeError, StepError, Tokenizer
 from factory.models.extension import Extension, extension_of
 from factory.vocabulary import gates
+from factory.vocabulary.alphabets import allowed
+from factory.vocabulary.extend import _check
+from factory.vocabulary.growing import Wanted, grow
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bases import ENGLISH, MAKERS, base, changed, ids, sentences, word_level
@@ -154,14 +158,18 @@ def test_protected_lines_with_the_script_are_not_protected(tmp_path: Path) -> No
     assert 0 < changed <= 0.6 * of == 120
 
 
-def test_a_line_that_does_not_come_back_fails_the_step(tmp_path: Path) -> None:
+def test_a_line_that_does_not_come_back_fails_the_step_unless_the_base_lost_it(tmp_path: Path) -> None:
     def deaf(found: dict[str, Any]) -> None:
         strip = {"type": "Strip", "content": "。", "start": 0, "stop": 1}
         found["decoder"] = {"type": "Sequence", "decoders": [found["decoder"], strip]}
 
     source = save(changed(base("gpt2"), deaf), tmp_path / "deaf")
+    extend(tmp_path / "run", source, HAN, pieces=20, scripts=["Han"])
+    sound = grow(base("gpt2"), "gpt2", HAN, Wanted(20, None, allowed(["Han"])))
+    lost = replace(sound, tokenizer=changed(sound.tokenizer, deaf))
     with pytest.raises(StepError, match=r"\d+ of \d+ lines do not come back from encoding and decoding, as '"):
-        extend(tmp_path / "run", source, HAN, pieces=20, scripts=["Han"])
+        _check(base("gpt2"), lost, HAN)
+    _check(base("gpt2"), sound, HAN)
 
 
 def test_of_a_large_corpus_records_are_drawn_by_their_ids(tmp_path: Path) -> None:
@@ -174,7 +182,9 @@ def test_of_a_large_corpus_records_are_drawn_by_their_ids(tmp_path: Path) -> Non
     learned = [int(re.search(r"learned from \| ([\d,]+)", page)[1].replace(",", "")) for page in pages]
     assert learned[0] == whole
     assert learned[1] == learned[2]
-    assert 0.2 * whole < learned[1] < 0.8 * whole
+    assert 0.4 * whole < learned[1] <= whole // 2
+    _, page = extend(tmp_path / "few", source, ["".join(HAN)] * 2, pieces=10, scripts=["Han"], learn_from=500)
+    assert "| characters learned from | 500 |" in page  # a record that is longer than the bound is cut
 
 
 def test_what_a_kill_left_is_cleared(tmp_path: Path) -> None:
@@ -187,7 +197,6 @@ def test_what_a_kill_left_is_cleared(tmp_path: Path) -> None:
     assert files(found.path) == files(again.path)
 
 
-@pytest.mark.xfail(raises=KeyError, strict=True, reason="the plan asks for the kind of a base that was never opened")
 def test_a_recipe_with_mistakes_names_their_lines(tmp_path: Path) -> None:
     from factory import build
 

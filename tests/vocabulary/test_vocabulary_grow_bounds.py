@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import sys
 from collections import Counter
@@ -171,3 +172,20 @@ def test_each_piece_says_which_tokens_it_replaces(name: str) -> None:
             spelled = b"".join(pieces.bytes_of(part) for part in parts)
             at = found.tokenizer.token_to_id(one.piece)
             assert spelled == pieces_of(found.tokenizer).bytes_of(at)
+
+
+def test_more_unigram_pieces_are_never_worse() -> None:
+    """Characters alone, of a large alphabet, may not take all the room when some of what is proposed has to go."""
+    letters = [chr(code) for code in range(0x4E00, 0x4E00 + 300)]
+    rng = random.Random(2)
+    words = ["".join(rng.choices(letters, k=2)) for _ in range(60)]
+    texts = ["".join(rng.choices(words, k=12)) + "".join(rng.choices(letters, k=2)) for _ in range(200)]
+    found = [grown(base("unigram_bytes"), texts, count, ["Han"]) for count in (40, 80, 160)]
+    rates = [one.after.tokens for one in found]
+    assert rates == sorted(rates, reverse=True)
+    assert all(sum(len(piece.piece) > 1 for piece in one.added) >= 10 for one in found)
+
+
+def test_a_segment_with_a_rare_character_still_teaches() -> None:
+    found = grown(base("unigram"), ["中文中文世界"] * 20, 3, ["Han"])
+    assert len(found.added) == 3

@@ -112,7 +112,7 @@ def test_counts_are_those_of_a_count_by_hand(kind: str, lines: list[str]) -> Non
     ids = [tokenizer.encode(line, add_special_tokens=False).ids for line in lines]
     assert found.after.tokens.sum() == sum(map(len, ids)) == found.after.uses.sum()
     assert found.before.tokens.tolist() == found.after.tokens.tolist()
-    assert (found.longer, found.newly_broken) == (0, [])
+    assert (found.longer, found.newly_broken) == (0, 0)
 
 
 TRAINED: dict[str, Any] = {name: make() for name, make in KINDS.items()}

@@ -95,7 +95,3 @@ def triples(merges: Merges) -> list[tuple[int, int, int]]:
 def test_of_three_equal_symbols_one_pair_is_joined() -> None:
     found = learn(sequences({(0, 0, 0): 4}), symbols(ALPHABET), 5, 1, 8)
     assert triples(found) == [(0, 0, 4), (9, 0, 4)]
-
-
-def test_runs_say_how_many_tokens_they_are() -> None:
-    assert sequences({(0, 1, 2): 4, (0,): 3}).tokens() == 15
