@@ -134,9 +134,8 @@ def extend(root: Path, kind: str, pieces: int, corpus: dict[str, list[str]]) -> 
     dead, partial = gates.unreachable(after, new), gates.intermediates(after, new)
     print(f"  unreachable {len(dead)}, besides {len(partial)} that are parts of characters")
     broken = [len(gates.broken_round_trips(one, probed)) for one in (before, after)]
-    print(
-        f"  do not come back of {len(probed):,} lines of {len(SCRIPTS)} scripts and random bytes: {broken[0]} → {broken[1]}"
-    )
+    kinds = f"{len(probed):,} lines of {len(SCRIPTS)} scripts and random bytes"
+    print(f"  do not come back of {kinds}: {broken[0]} → {broken[1]}")
     print(f"  English lines cut otherwise: {len(gates.drifted(before, after, english))} of {len(english):,}")
 
 
@@ -175,9 +174,8 @@ def rows(root: Path, pieces: int, steps: int, corpus: dict[str, list[str]]) -> N
     targets += f"  trained: {{from: zh, steps: [pretrain: {{{train}}}]}}\n"
     path.write_text(f"name: rows\ntargets:\n  zh: {{from: zh.jsonl}}\n{targets}", encoding="utf-8")
     result = factory.build(path)
-    print(
-        f"\nBits per character, and of the base's\n\n| rows begun as | {' | '.join(probed)} |\n|---|{'---:|' * len(probed)}"
-    )
+    print(f"\nBits per character, and of the base's\n\n| rows begun as | {' | '.join(probed)} |")
+    print(f"|---|{'---:|' * len(probed)}")
     models = {"the base itself": Model("bundled:smollm2"), **{way: result[way] for way in ways}}
     models[f"mean, {steps} steps on the new rows"] = result["trained"]
     base: list[float] = []

@@ -75,8 +75,8 @@ def pretrain(
     held_out         name: text that is not learned, as in `{new: held_zh, old: held_en}`. At every evaluation the bits
                      per character of each are measured, which can be compared across vocabularies
     epochs, max_steps  how long; max_steps, where given, decides. A step is one update of the weights
-    learning_rate    by default 2e-4 for lora and qlora, 2e-5 for full; AdamW. 1e-2 for rows, with an epsilon as large, so
-                     that rows move in proportion to their gradients and rare ones stay where they are
+    learning_rate    by default 2e-4 for lora and qlora, 2e-5 for full; AdamW. 1e-2 for rows, with an epsilon as large:
+                     they move in proportion to their gradients, and rare ones stay where they are
     warmup           share of the steps over which the learning rate rises from 0
     seq_len          tokens in a block. Documents are packed into blocks whole; a longer one goes on in another block.
                      No document sees another (Ding et al. 2024, arXiv:2404.10830)
