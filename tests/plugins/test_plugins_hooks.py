@@ -98,6 +98,17 @@ def test_save_dataset(build: Callable[..., factory.Result], project: Path) -> No
     assert not pm.hook.save_dataset(dataset=result["words"], uri=str(project / "out.unknown"))
 
 
+def test_save_model(build: Callable[..., factory.Result], project: Path) -> None:
+    build(
+        "def save_model(model, uri):\n    if not uri.endswith('.name'):\n        return None\n"
+        "    Path(uri).write_text(model.uri)\n    return f'the name of a model in {Path(uri).name}'\n"
+    )
+    model = factory.Tokenizer("words", "1")
+    assert pm.hook.save_model(model=model, uri=str(project / "out.name")) == "the name of a model in out.name"
+    assert (project / "out.name").read_text() == "words"
+    assert pm.hook.save_model(model=model, uri=str(project / "out.unknown")) is None
+
+
 @pytest.mark.builds
 def test_open_model(build: Callable[..., factory.Result]) -> None:
     """A model of a plugin answers a stream, whose stage runs in a process of its own and loads the plugin there."""
