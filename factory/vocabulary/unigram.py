@@ -103,7 +103,8 @@ def _learned(
     """Log-probabilities and uses of so many pieces that at least `count` new ones are used, where there are as many."""
     scores: dict[str, float] = {}
     uses: Counter[str] = Counter()
-    asked = count + len(set().union(*counts) & known.keys())
+    characters = {MARKER}.union(*counts)  # each has to have room
+    asked = max(count + len(characters & known.keys()), len(characters))
     while counts and len(scores) < asked:
         more = trained(counts, asked, max_chars)
         if len(more) <= len(scores):
