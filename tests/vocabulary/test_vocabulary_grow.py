@@ -169,6 +169,7 @@ STRANGE = st.one_of(
     pieces=st.integers(1, 12),
 )
 @example(name="unigram", texts=["▅"], pieces=1)
+@example(name="unigram", texts=["\x00<<"], pieces=1)
 def test_any_text_can_be_learned_from(name: str, texts: list[str], pieces: int) -> None:
     try:
         found = grown(base(name), texts * 3, pieces, min_frequency=1)
