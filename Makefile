@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 
 # Compiled once, as a C extension would be; later only what has changed.
 $(KERNELS): $(STAMP) $(shell grep -rl --include='*.py' njit factory)
-	$(BIN)/python -m factory.corpus.warm
+	$(BIN)/python -m factory.warm
 	touch $(KERNELS)
 
 install: $(KERNELS)  ## make .venv with everything in it, and compile the kernels

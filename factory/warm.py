@@ -1,9 +1,10 @@
 """Compile every kernel into the user's cache, as a C extension is built when it is installed; `make install` does.
 
-    python -m factory.corpus.warm
+    python -m factory.warm
 
-All steps that have kernels are built on a handful of texts, in every reading, in a process for each CPU. Without this,
-kernels are compiled when a build first needs them, by each of its processes.
+All steps that have kernels are built on a handful of texts, in every reading, in a process for each CPU; the kernels
+of those that run in a process of their own are called. Without this, kernels are compiled when a build first needs
+them, by each of its processes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ TEXTS = [
 
 def groups() -> list[list[str]]:
     """Steps as in a recipe; those that use the same kernels in one group, the dearest groups first."""
-    from .rules import c4, fineweb, fineweb2, gopher, juicer, refinedweb, repetition
+    from .corpus.rules import c4, fineweb, fineweb2, gopher, juicer, refinedweb, repetition
 
     def readings(step: str, reading: Any, **options: Any) -> list[str]:
         return [f"{step}: {json.dumps({'reading': one, **options})}" for one in get_args(reading)]
@@ -43,7 +44,6 @@ def groups() -> list[list[str]]:
             *readings("fineweb", fineweb.Reading),
         ],
         ["language", "language_paragraphs: {keep: [en]}", "normalize", "fix_text", "mask_pii", "dedup_minhash"],
-        ["train_tokenizer: {size: 300}", "extend_vocabulary: {base: t0, pieces: 5}"],
         ["dedup_substrings: {tokens: 5}", "dedup_lines", "dedup_lines: {unit: paragraph}"],
         ["decontaminate: {against: [other]}", "decontaminate: {against: [other], ngram: 5, characters: 8}", "novel"],
         [
@@ -71,11 +71,24 @@ def compile_group(steps: list[str]) -> float:
     return time.perf_counter() - begun
 
 
+def call() -> None:
+    """Call the kernels of steps that train or make models, on next to nothing."""
+    import numpy as np
+
+    from .train.packing import pack
+    from .vocabulary.merging import WHOLE, Sequences, Symbols, learn
+
+    pack(np.array([3, 2]), 4)
+    runs = Sequences(np.array([0, 1, 0], np.int32), np.array([0, 3]), np.array([2]))
+    learn(runs, Symbols(np.full(2, WHOLE, np.int8), np.zeros(2, np.int8), np.ones(2, np.int16)), 1, 1, 4)
+
+
 def main() -> None:
     begun = time.perf_counter()
     with multiprocessing.get_context("spawn").Pool() as pool:
         for steps, seconds in zip(groups(), pool.imap(compile_group, groups(), chunksize=1), strict=True):
             print(f"{seconds:6.1f} s  {', '.join(dict.fromkeys(step.split(':')[0] for step in steps))}", flush=True)
+    call()
     print(f"kernels are compiled, {time.perf_counter() - begun:.0f} s", flush=True)
 
 

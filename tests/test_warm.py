@@ -9,17 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from factory.corpus import warm
+from factory import warm
 from factory.text import compiled
 
 FORGOTTEN = """
 from pathlib import Path
 import importlib
-from factory.corpus import warm
+from factory import warm
 from factory.text import compiled
 
 for steps in warm.groups():
     warm.compile_group(steps)
+warm.call()
 for path in sorted(compiled.PACKAGE.rglob("*.py")):
     if b"@njit" in path.read_bytes():
         importlib.import_module(".".join(path.relative_to(compiled.PACKAGE.parent).with_suffix("").parts))
