@@ -29,6 +29,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "subsample": {"n": 12},
     "take": {"n": 12},
     "token_budget": {"tokens": 500},
+    "train_tokenizer": {"size": 300},
     "words_removed": {"before": "words"},
 }
 # What optional Datasets mean: such a step is checked without them and with them.
@@ -38,8 +39,9 @@ REFERENCES: dict[str, dict[str, Any]] = {
 }
 # Steps that are not run without a model, which the kit says itself.
 NEED_A_MODEL = {
-    "answers", "backtranslate", "calibrate", "classifier", "evolve", "from_documents", "grid", "judge", "magpie",
-    "multi_turn", "novel_by_meaning", "perplexity", "reward_score", "sample", "score_answers", "self_instruct", "sft",
+    "answers", "backtranslate", "calibrate", "classifier", "evolve", "extend_vocabulary", "from_documents", "grid",
+    "judge", "magpie", "measure_vocabulary", "multi_turn", "novel_by_meaning", "perplexity", "pretrain", "reward_score",
+    "sample", "score_answers", "self_instruct", "sft",
 }  # fmt: skip
 LEAVE_OUT = {
     "filter_perplexity": "without `model` it reads every record with the bundled one, megabytes included",
