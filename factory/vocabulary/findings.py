@@ -77,7 +77,8 @@ def figures(found: Found) -> Iterator[tuple[str, str, float]]:
             yield "characters_in_context", of, size.context * characters
         for place, script in enumerate(SCRIPTS):
             if whole.characters[place]:
-                yield from _of_text(whole, tally, f"{of} {script}", slice(place, place + 1))
+                for name, _, value in _of_text(whole, tally, of, slice(place, place + 1)):
+                    yield f"{name} ({script})", of, value
     yield "new_tokens", "after", float(len(found.new))
     yield "intermediates", "after", float(len(found.halves))
     yield "unreachable", "after", float(len(found.dead))

@@ -175,9 +175,9 @@ def test_the_step_measures_and_says_so(context: Context, notebook: Notebook, tex
         )
     )
     found = read(metrics)
-    assert found["tokens_per_character", "before Han"] == pytest.approx((12 + 6) / 7)
-    assert found["tokens_per_character", "after Han"] == pytest.approx((2 + 1) / 7)
-    assert found["tokens_per_character", "before Latin"] == found["tokens_per_character", "after Latin"]
+    assert found["tokens_per_character (Han)", "before"] == pytest.approx((12 + 6) / 7)
+    assert found["tokens_per_character (Han)", "after"] == pytest.approx((2 + 1) / 7)
+    assert found["tokens_per_character (Latin)", "before"] == found["tokens_per_character (Latin)", "after"]
     assert found["byte_fallback", "before"] > found["byte_fallback", "after"] == 0
     assert found["coverage", "after"] == found["round_trip", "after"] == 1
     assert (found["new_tokens", "after"], found["intermediates", "after"]) == (9, 3)
