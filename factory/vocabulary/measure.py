@@ -50,8 +50,8 @@ def measure_vocabulary(
     lines that come back: exactly where the tokenizer promises it (byte-level, SentencePiece with byte fallback), else
     up to its own normaliser and pre-tokenizer. A new token is reachable when its own text, where it is meant to stand,
     is cut into just this token; pieces of a character's bytes are intermediates and counted apart. leak is the mean
-    probability of all new tokens together in lines that hold none of them. `of` is before or after, with the script
-    behind it. Parents of a metric are all the records.
+    probability of all new tokens together in lines that hold none of them. `of` is before or after; a metric of one
+    script has its name behind its own. Parents of a metric are all the records.
     """
     records: list[dict[str, Any]] = []
     old, new = tokenizer_of(before), tokenizer_of(after)
