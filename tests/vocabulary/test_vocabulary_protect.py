@@ -40,12 +40,16 @@ def test_protected_lines_drift_no_more_than_they_may(name: str, most: float) -> 
 
 @pytest.mark.parametrize("name", ["gpt2", "prepend", "wordpiece"])
 def test_a_budget_is_made_use_of(name: str) -> None:
+    """Trainers of the tokenizers library break ties by chance: how many lines change is another number each time."""
     before = base(name)
-    strict, lax = (
-        grown(before, CORPUS, scripts=["Latin"], pieces=10, protected=OTHER, max_drift=most) for most in (0.3, 1.0)
-    )
-    assert len(gates.drifted(before, strict.tokenizer, OTHER)) <= 0.3 * len(OTHER)
-    assert len(gates.drifted(before, lax.tokenizer, OTHER)) > 0.3 * len(OTHER)
+
+    def changed(most: float) -> int:
+        found = grown(before, CORPUS, scripts=["Latin"], pieces=10, protected=OTHER, max_drift=most)
+        return len(gates.drifted(before, found.tokenizer, OTHER))
+
+    free = changed(1.0)
+    assert free > 4
+    assert changed(free / 2 / len(OTHER)) <= free / 2
 
 
 @pytest.mark.parametrize("name", MAKERS)
