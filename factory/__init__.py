@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .engine.build import Result, build, stored
     from .engine.context import Context
     from .engine.dataset import Dataset, Shard
+    from .engine.flat import Flat
     from .engine.model import Answer, CausalLM, Classifier, Index, Model, Request, RewardModel, Tokenizer
     from .engine.project import hash_file, hash_path, place_of, project_path, project_root
     from .engine.records import (
@@ -55,6 +56,7 @@ __all__ = [
     "Drop",
     "Drops",
     "FactoryError",
+    "Flat",
     "Index",
     "InputError",
     "Message",
@@ -104,6 +106,7 @@ _HOMES = {
     "engine.build": "Result build stored",
     "engine.context": "Context",
     "engine.dataset": "Dataset Shard",
+    "engine.flat": "Flat",
     "engine.model": "Answer CausalLM Classifier Index Model Request RewardModel Tokenizer",
     "engine.project": "hash_file hash_path place_of project_path project_root",
     "engine.records": (

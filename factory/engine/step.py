@@ -18,6 +18,7 @@ from ..errors import PluginError
 from .batch import Batch
 from .context import Context
 from .dataset import Dataset
+from .flat import fields_of, flat_class, gathering, written_out
 from .model import Model
 from .records import Drops, Record, declare_type
 from .schema import type_name
@@ -65,6 +66,7 @@ class Step:
     version: int = 1
     requests: Callable[..., int] | None = None  # (records in, **options) -> how many model calls, for `plan`
     judges: bool = True  # whether it drops records for what they are
+    groups: dict[str, BaseModel] = field(default_factory=dict)  # parameter whose fields are options -> their defaults
     like: str | None = None  # the option whose kind of model comes out: a tokenizer of one, a language model of another
 
     @property
@@ -93,7 +95,7 @@ class Step:
 
     @property
     def doc(self) -> str:
-        return inspect.getdoc(self.function) or ""
+        return written_out(inspect.getdoc(self.function) or "", self.groups)
 
     @property
     def module(self) -> str:
@@ -151,6 +153,7 @@ def declare(function: Callable[..., Any], version: int, requests: Callable[..., 
     fields: dict[str, Any] = {}
     references: dict[str, type] = {}
     paths = []
+    groups: dict[str, BaseModel] = {}
     context = None
     for parameter in rest:
         if parameter.name not in hints:
@@ -159,6 +162,12 @@ def declare(function: Callable[..., Any], version: int, requests: Callable[..., 
         default = ... if parameter.default is parameter.empty else parameter.default
         if hint is Context:
             context = parameter.name
+            continue
+        if group := flat_class(hint):
+            groups[parameter.name] = group() if default is ... else default
+            if again := fields.keys() & group.model_fields.keys():
+                raise PluginError(f"step {name}: option '{min(again)}' stands there twice; {parameter.name} has it too")
+            fields |= fields_of(groups[parameter.name])
             continue
         inner = list(mentioned(hint))
         if found := next((h for h in inner if h is Dataset or (isinstance(h, type) and issubclass(h, Model))), None):
@@ -169,8 +178,8 @@ def declare(function: Callable[..., Any], version: int, requests: Callable[..., 
         fields[parameter.name] = (hint, default)
     options = create_model(function.__name__, __config__=ConfigDict(extra="forbid", strict=False), **fields)
     return Step(
-        function.__name__.rstrip("_"), function, kind, takes, gives, options, references, tuple(paths), context,
-        version, requests, judges, like,
+        function.__name__.rstrip("_"), gathering(function, groups), kind, takes, gives, options, references,
+        tuple(paths), context, version, requests, judges, groups, like,
     )  # fmt: skip
 
 
