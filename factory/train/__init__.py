@@ -7,7 +7,8 @@ import factory
 
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
+    from .merge import merge
     from .pretrain import pretrain
     from .sft import sft
 
-    return [pretrain, sft]
+    return [merge, pretrain, sft]
