@@ -1,12 +1,11 @@
-"""Intervals: the bootstrap over items for coefficients, Wilson's for shares."""
+"""Intervals: the bootstrap over items for coefficients."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
+
+from factory.models.intervals import CONFIDENCE, DRAWS, LARGEST, Estimate, mcnemar, share
 
 from .coefficients import Coefficient
 
@@ -15,20 +14,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[np.float64]]
 
-CONFIDENCE = 0.95
-DRAWS = 2000  # the ends of a percentile interval then wander by about a twentieth of its width
-LARGEST = 4_000_000  # numbers in one array of draws: 32 MB
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A measured value with its 95 % interval; None where it is undefined, and `why` says so in a sentence."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    of: int  # items (coefficients) or cases (shares) that it was measured on
-    why: str = ""
+__all__ = ["CONFIDENCE", "DRAWS", "Estimate", "estimate", "grouped", "mcnemar", "median", "resampled", "share"]
 
 
 def estimate(coefficient: Coefficient, draws: int = DRAWS, seed: int = 0, groups: Array | None = None) -> Estimate:
@@ -82,28 +68,6 @@ def resampled(features: Array, draws: int, seed: int) -> Iterator[Array]:
     for start in range(0, draws, at_once):
         drawn = rng.multinomial(counts.sum(), counts / counts.sum(), size=min(at_once, draws - start))
         yield drawn @ kinds
-
-
-def share(count: int, of: int) -> Estimate:
-    """count / of with Wilson's score interval (Wilson 1927), sound also for few cases and shares of 0 and 1."""
-    if not of:
-        return Estimate(None, None, None, 0, "no case")
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    middle = (count + z * z / 2) / (of + z * z)
-    spread = z / (of + z * z) * math.sqrt(count * (of - count) / of + z * z / 4)
-    return Estimate(count / of, middle - spread if count else 0.0, middle + spread if count < of else 1.0, of)
-
-
-def mcnemar(one: int, other: int) -> float:
-    """How likely a split at least as uneven as one : other is when both are equally good, two-sided and exact.
-
-    McNemar 1947 with the binomial distribution in place of chi-square; `one` and `other` count the cases that only the
-    one, or only the other, has right.
-    """
-    cases, least = one + other, min(one, other)
-    log_all = math.lgamma(cases + 1) - cases * math.log(2)
-    logs = (log_all - math.lgamma(k + 1) - math.lgamma(cases - k + 1) for k in range(least + 1))
-    return min(1.0, 2 * math.fsum(map(math.exp, logs)))
 
 
 def median(values: Sequence[float]) -> float | None:
