@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from factory import Context, StepError
 
 from . import checkpoints
-from .batches import IGNORED, LengthGrouped
+from .batches import LengthGrouped
+from .objective import Objective, Tally, likelihood
 
+TRAINERS_OWN = {"loss", "epoch", "grad_norm", "step", "total_flos", "train_loss", "train_runtime"} | {
+    "train_samples_per_second", "train_steps_per_second",
+}  # fmt: skip
 NORMAL_BITS = 2**31 - 1  # seeds that numpy takes, too
 
 
@@ -50,10 +53,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Held:
-    """Examples that are measured and not learned: their negative log-likelihood (nats) over `unit`, lower is better.
+    """Examples that are measured and not learned: the objective's summed loss over `unit`, lower is better.
 
-    metric  begins with `eval_`
-    unit    what the sum is divided by: labelled tokens for a loss, ln 2 · characters for bits per character
+    metric  begins with `eval_`; what the objective tells besides is logged after it: `eval_accuracy` beside `eval_loss`
+    unit    what the sum is divided by: items for a loss, ln 2 · characters for bits per character
     """
 
     metric: str
@@ -65,14 +68,17 @@ class Held:
 class Material:
     """What a run learns from and is measured on.
 
-    lengths  of the examples, in tokens: batches are of like length
-    collate  makes of a few examples what the model is called with, and `labels` (IGNORED: no loss), each (few, longest)
+    lengths    of the examples, in tokens: batches are of like length
+    collate    makes of a few examples a batch: for the likelihood what the model is called with, and `labels` (IGNORED:
+               no loss), each (few, longest)
+    objective  what is made small; None: the likelihood of the labelled tokens
     """
 
     examples: Sequence[Any]
     lengths: Sequence[int]
     collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]]
     held: Sequence[Held] = ()
+    objective: Objective | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,8 @@ def train(model: Any, material: Material, plan: Plan, ctx: Context) -> Run:
         data_collator=material.collate,
         train_dataset=material.examples,
     )
-    trainer.plan, trainer.material = plan, material
+    trainer.plan, trainer.material, trainer.told = plan, material, Tally()
+    trainer.objective = material.objective or likelihood(model.get_output_embeddings())
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Watch(trainer, ctx, plan, material))
     newest = checkpoints.latest(ctx.workdir)
@@ -158,12 +165,14 @@ def _arguments(plan: Plan, seed: int, workdir: Path) -> TrainingArguments:
 
 
 class TokenTrainer(Trainer):  # type: ignore[misc]
-    """Loss on the labelled tokens only, each token of a step weighing the same; checkpoints that are whole."""
+    """The objective's loss, each item of a step weighing the same; checkpoints that are whole."""
 
     plan: Plan
     material: Material
+    objective: Objective
+    told: Tally  # what the objective told in the batches since the last step was logged
     control: Any  # transformers' flags: evaluate, save, stop
-    loss_is_scaled_for_ga = True  # compute_loss divides by the tokens of the whole step
+    loss_is_scaled_for_ga = True  # compute_loss divides by the items of the whole step
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGrouped:
         return LengthGrouped(self.material.lengths, self.args.train_batch_size, self.args.seed)
@@ -171,30 +180,48 @@ class TokenTrainer(Trainer):  # type: ignore[misc]
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Mean negative log-likelihood in nats, over the labelled tokens of all batches of this step."""
-        total = token_nll(model, self.model.get_output_embeddings(), inputs)
-        tokens = num_items_in_batch if num_items_in_batch is not None else (inputs["labels"] != IGNORED).sum()
+        """The mean over the items of all batches of this step."""
+        here = self.objective.items(inputs)
+        sums = self.objective.sums(model, inputs)
+        self.told.add({name: value for name, value in sums.items() if name != "loss"}, here)
+        items = here if num_items_in_batch is None else num_items_in_batch
         # the count is over all processes, whose gradients are then averaged
-        loss = total / tokens * self.accelerator.num_processes
+        loss = sums["loss"] / items * self.accelerator.num_processes
         return (loss, None) if return_outputs else loss
 
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
+        """The items of all batches of a step, on all processes."""
+        items = torch.as_tensor(sum(self.objective.items(batch) for batch in batch_samples), device=device)
+        return self.accelerator.gather(items).sum() if self.args.world_size > 1 else items
+
+    def log(self, logs: dict[str, float], *args: Any, **more: Any) -> None:
+        """With the loss of a step goes what the objective told beside it."""
+        if "loss" in logs:
+            logs |= self.told.means()
+            self.told = Tally()
+        super().log(logs, *args, **more)
+
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """The metric of every held-out set, each token of a set weighing the same."""
+        """The metrics of every held-out set, each item of a set weighing the same."""
         self.model_wrapped.eval()
-        metrics = {held.metric: self._nll(held.examples) / held.unit for held in self.material.held}
+        metrics: dict[str, float] = {}
+        for held in self.material.held:
+            tally = self._measured(held.examples)
+            means = {name: value for name, value in tally.means().items() if name != "loss"}
+            metrics[held.metric] = tally.total("loss") / held.unit
+            metrics |= {f"{held.metric.removesuffix('_loss')}_{name}": value for name, value in means.items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def _nll(self, examples: Sequence[Any]) -> float:
-        """Summed negative log-likelihood (nats)."""
-        total, size = 0.0, self.plan.batch_size
+    def _measured(self, examples: Sequence[Any]) -> Tally:
+        tally, size = Tally(), self.plan.batch_size
         with torch.no_grad():
             for start in range(0, len(examples), size):
                 few = [examples[at] for at in range(start, min(start + size, len(examples)))]
                 batch = {name: value.to(self.args.device) for name, value in self.data_collator(few).items()}
-                total += token_nll(self.model_wrapped, self.model.get_output_embeddings(), batch).item()
-        return total
+                tally.add(self.objective.sums(self.model_wrapped, batch), self.objective.items(batch))
+        return tally
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
@@ -204,25 +231,6 @@ class TokenTrainer(Trainer):  # type: ignore[misc]
         checkpoints.seal(checkpoints.folder_of(workdir, step))
         best = best_step(self.state.log_history, self.material.held) if self.plan.patience is not None else None
         checkpoints.clear(workdir, {step, best or step})
-
-
-def token_nll(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Summed negative log-likelihood (nats) of the labelled tokens of a batch.
-
-    The model is called with all that the batch holds but `labels`, and without a cache: with one, packed documents
-    would see each other. The head sees only the positions before a labelled token: of a prompt's tokens no logits are
-    made, which are vocabulary × 4 bytes each. It is a hook, not a call of the head, so that whatever wraps the model
-    (autocast, FSDP) sees one forward pass.
-    """
-    inputs = {name: value for name, value in batch.items() if name != "labels"}
-    labels = batch["labels"][:, 1:]
-    wanted = labels != IGNORED
-    hook = head.register_forward_pre_hook(lambda _, given: (given[0][:, :-1][wanted], *given[1:]))
-    try:
-        outputs = model(**inputs, use_cache=False)
-    finally:
-        hook.remove()
-    return functional.cross_entropy(outputs.logits.float(), labels[wanted], reduction="sum")
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]
@@ -247,12 +255,13 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
         step = state.global_step
-        if measured := {held.metric: logs[held.metric] for held in self.held if held.metric in logs}:
-            self.ctx.log(step, **measured)
-        if "loss" in logs:
+        told = {name: value for name, value in logs.items() if name not in TRAINERS_OWN}
+        if "loss" not in logs and told:
+            self.ctx.log(step, **told)
+        elif "loss" in logs:
             if not math.isfinite(logs["loss"]):
                 raise StepError(f"the training loss is {logs['loss']} at step {step}; try a lower learning_rate")
-            self.ctx.log(step, train_loss=logs["loss"], learning_rate=logs["learning_rate"])
+            self.ctx.log(step, train_loss=logs["loss"], **told)
             self.ctx.progress(step, self.plan.total, f"loss {logs['loss']:.3f}")
 
 

@@ -53,7 +53,7 @@ def test_the_loss_is_on_the_completion_alone_to_the_token(
 ) -> None:
     from factory.models.loading import load_causal_lm, load_tokenizer
     from factory.train.batches import IGNORED, collate, encode_examples
-    from factory.train.loop import token_nll
+    from factory.train.cross_entropy import token_nll
 
     context, _ = make_context(tmp_path)
     tokenizer, model = load_tokenizer(tiny), load_causal_lm(tiny)
@@ -65,7 +65,7 @@ def test_the_loss_is_on_the_completion_alone_to_the_token(
         assert learned == record["completion"][0]["content"] + "<|im_end|>"
     by_hand, tokens = nll_by_hand(model, tokenizer, records)
     assert int((batch["labels"] != IGNORED).sum()) == tokens
-    ours = token_nll(model, model.get_output_embeddings(), batch).item()
+    ours = token_nll(model, model.get_output_embeddings(), batch)[0].item()
     assert ours == pytest.approx(by_hand, rel=1e-6)
 
 
@@ -139,12 +139,12 @@ def test_a_lora_on_a_lora_is_saved_as_the_sum_of_both(
     # what is saved measures as what was trained: the last held-out loss, from the folder
     from factory.models.loading import load_tokenizer
     from factory.train.batches import collate, encode_examples, split_validation
-    from factory.train.loop import token_nll
+    from factory.train.cross_entropy import token_nll
 
     tokenizer, model = load_tokenizer(second), loaded(second.path)
     held = split_validation(encode_examples(dataset, tokenizer, 1024, second_run), 0.2)[1]
     batch = collate(held, 0)
-    loss = token_nll(model, model.get_output_embeddings(), batch).item() / int((batch["labels"] >= 0).sum())
+    loss = token_nll(model, model.get_output_embeddings(), batch)[0].item() / int((batch["labels"] >= 0).sum())
     assert loss == pytest.approx(notebook.logged[max(notebook.logged)]["eval_loss"], rel=1e-4)
 
 
@@ -199,7 +199,7 @@ def test_early_stopping_takes_the_best_weights(tiny: CausalLM, dataset: Any, tmp
     """Ten facts learned by heart make other facts less likely soon."""
     from factory.models.loading import load_tokenizer
     from factory.train.batches import collate, encode_examples, split_validation
-    from factory.train.loop import token_nll
+    from factory.train.cross_entropy import token_nll
 
     context, notebook = make_context(tmp_path / "run")
     options = {**FAST, "epochs": 40, "validation": 0.3, "evaluations": 1, "early_stopping": 3}
@@ -212,7 +212,7 @@ def test_early_stopping_takes_the_best_weights(tiny: CausalLM, dataset: Any, tmp
     tokenizer, model = load_tokenizer(made), loaded(made.path)
     held = split_validation(encode_examples(dataset, tokenizer, 1024, context), 0.3)[1]
     batch = collate(held, 0)
-    loss = token_nll(model, model.get_output_embeddings(), batch).item() / int((batch["labels"] >= 0).sum())
+    loss = token_nll(model, model.get_output_embeddings(), batch)[0].item() / int((batch["labels"] >= 0).sum())
     assert loss == pytest.approx(losses[best], rel=1e-4)
 
 

@@ -1,0 +1,113 @@
+"""Cross-entropy of a large vocabulary a few tokens at a time: the logits of a batch are never all in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch.nn import functional
+
+from .batches import IGNORED
+
+LOGITS = 2**25  # of a chunk: 134 MB in float32, and as much again for their gradients
+BARE_HEADS: WeakKeyDictionary[torch.nn.Module, bool] = WeakKeyDictionary()
+
+
+def token_nll(
+    model: Any, head: Any, batch: dict[str, torch.Tensor], weights: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(sum, of each) negative log-likelihood in nats of the labelled tokens of a batch; the gradient is the sum's.
+
+    weights  of the labelled tokens in the sum, in the order of `labels[:, 1:] != IGNORED`; None: all 1
+
+    The model is called with all that the batch holds but `labels`, and without a cache: with one, packed documents
+    would see each other. Its head is called for one position only; what would have gone into it is caught, and of the
+    positions before a labelled token logits are made chunk by chunk. So the peak is a chunk's logits where it was
+    tokens × vocabulary × 12 bytes, and a prompt's tokens cost none. Virtual tokens before the text, which some adapters
+    put there, are left out.
+    """
+    inputs = {name: value for name, value in batch.items() if name != "labels"}
+    labels = batch["labels"][:, 1:]
+    wanted, length = labels != IGNORED, batch["labels"].shape[1]
+    if not BARE_HEADS.get(head, True):
+        logits = _through_head(model, head, inputs, lambda hidden: hidden[:, -length:][:, :-1][wanted])[0]
+        each = functional.cross_entropy(logits.float(), labels[wanted], reduction="none")
+        return (each if weights is None else each * weights).sum(), each.detach()
+    first, hidden = _through_head(model, head, inputs, lambda hidden: hidden[:, :1])
+    if head not in BARE_HEADS:
+        with torch.no_grad():
+            BARE_HEADS[head] = torch.allclose(first, head(hidden[:, :1]), rtol=1e-4, atol=1e-4)
+        if not BARE_HEADS[head]:  # logits are scaled or capped behind the head (Gemma 2, Granite, Cohere)
+            return token_nll(model, head, batch, weights)
+    return chunked_nll(hidden[:, -length:][:, :-1][wanted], labels[wanted], head, weights)
+
+
+def chunked_nll(
+    hidden: torch.Tensor, labels: torch.Tensor, head: Any, weights: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(weighted sum, of each) cross-entropy of `head(hidden)`, (tokens, width), with labels, (tokens,).
+
+    Gradients are made together with the loss, a chunk at a time, so no logits are kept or made twice (Hsu et al. 2024,
+    arXiv:2410.10989, section 3.2). Any module that gives logits can be the head, one with an adapter, too.
+    """
+    if weights is None:
+        weights = torch.ones(len(labels), device=hidden.device)
+    parameters = [weight for weight in head.parameters() if weight.requires_grad]
+    return _Chunked.apply(hidden, labels, weights, head, *parameters)  # type: ignore[no-any-return]
+
+
+class _Chunked(torch.autograd.Function):
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, hidden: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, head: Any, *parameters: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        learned = any(ctx.needs_input_grad)
+        each = torch.empty(len(labels), dtype=torch.float32, device=hidden.device)
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        to_hidden = torch.empty_like(hidden) if learned else None
+        to_parameters = [torch.zeros_like(weight) for weight in parameters] if learned else []
+        vocabulary = int(getattr(head, "out_features", 0)) or int(head.weight.shape[0])
+        size = max(16, LOGITS // vocabulary)
+        for start in range(0, len(labels), size):
+            few = slice(start, start + size)
+            part = hidden[few].detach().requires_grad_(learned)
+            with torch.set_grad_enabled(learned):
+                each_of_part = functional.cross_entropy(head(part).float(), labels[few], reduction="none")
+                sum_of_part = (each_of_part * weights[few]).sum()
+            each[few] = each_of_part.detach()
+            total += sum_of_part.detach()
+            if to_hidden is not None:
+                to_part, *more = torch.autograd.grad(sum_of_part, [part, *parameters], allow_unused=True)
+                to_hidden[few] = to_part
+                for whole, one in zip(to_parameters, more, strict=True):
+                    if one is not None:
+                        whole += one
+        ctx.mark_non_differentiable(each)
+        if to_hidden is not None:
+            ctx.save_for_backward(to_hidden, *to_parameters)
+        return total, each
+
+    @staticmethod
+    def backward(ctx: Any, to_total: torch.Tensor, _: Any) -> Any:  # type: ignore[override]
+        to_hidden, *to_parameters = ctx.saved_tensors
+        return to_total * to_hidden, None, None, None, *(to_total * one for one in to_parameters)
+
+
+def _through_head(model: Any, head: Any, inputs: dict[str, Any], take: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """(logits of the positions that `take` takes, the hidden states of all), from one forward pass of the whole model.
+
+    It is a hook, not a call of a part of the model, so that whatever wraps it (autocast, DDP, FSDP) sees a forward.
+    """
+    caught: list[torch.Tensor] = []
+
+    def narrow(_: Any, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        caught.append(given[0])
+        return take(given[0]), *given[1:]
+
+    hook = head.register_forward_pre_hook(narrow)
+    try:
+        outputs = model(**inputs, use_cache=False)
+    finally:
+        hook.remove()
+    return outputs.logits, caught[0]

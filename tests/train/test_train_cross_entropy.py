@@ -1,0 +1,72 @@
+"""The loss of chunks is the loss of the whole, with its gradients, and no more than a chunk's logits are ever made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.model
+TOKENS, WIDTH, VOCABULARY = 70, 8, 50
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_loss_and_gradients_are_those_of_the_whole(
+    weighted: bool, bias: bool, frozen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from factory.train import cross_entropy
+
+    monkeypatch.setattr(cross_entropy, "LOGITS", 20 * VOCABULARY)
+    torch.manual_seed(1)
+    head = torch.nn.Linear(WIDTH, VOCABULARY, bias=bias).requires_grad_(not frozen)
+    hidden = torch.randn(TOKENS, WIDTH, requires_grad=True)
+    labels = torch.randint(VOCABULARY, (TOKENS,))
+    weights = torch.rand(TOKENS) if weighted else None
+    sizes: list[int] = []
+    head.register_forward_hook(lambda _, given, made: sizes.append(len(made)))
+    total, each = cross_entropy.chunked_nll(hidden, labels, head, weights)
+    assert sizes == [20, 20, 20, 10]
+    wanted = [hidden, *(weight for weight in head.parameters() if weight.requires_grad)]
+    ours = torch.autograd.grad(3 * total, wanted)
+    whole = torch.nn.functional.cross_entropy(head(hidden), labels, reduction="none")
+    plain = (whole if weights is None else whole * weights).sum()
+    assert total.item() == pytest.approx(plain.item(), abs=1e-4)
+    assert torch.allclose(each, whole, atol=1e-5)
+    for one, other in zip(ours, torch.autograd.grad(3 * plain, wanted), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def gemma(capped: float | None) -> Any:
+    import torch
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    torch.manual_seed(2)
+    config = Gemma2Config(
+        vocab_size=VOCABULARY, hidden_size=WIDTH, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=4, final_logit_softcapping=capped,
+    )  # fmt: skip
+    return Gemma2ForCausalLM(config).eval()
+
+
+@pytest.mark.parametrize("capped", [None, 0.05])
+def test_logits_that_are_capped_behind_the_head_are_seen_capped(capped: float | None) -> None:
+    import torch
+
+    from factory.train.cross_entropy import token_nll
+
+    model = gemma(capped)
+    ids = torch.randint(VOCABULARY, (2, 12))
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids.clone()}
+    batch["labels"][:, :5] = -100
+    ours = token_nll(model, model.get_output_embeddings(), batch)[0]
+    theirs = model(**batch).loss * (batch["labels"][:, 1:] >= 0).sum()
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
+    ours.backward()
+    found = model.model.embed_tokens.weight.grad.clone()
+    model.zero_grad()
+    theirs.backward()
+    assert torch.allclose(found, model.model.embed_tokens.weight.grad, atol=1e-5)
