@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 EVERY = 15.0  # seconds between plain lines about one long stage
 SHOWN_NEXT = 6  # stages that wait, shown under the running one
 WIDEST_TARGET, WIDEST_STEPS = 24, 44  # characters
+MOST_METRICS = 4  # in a line about a training stage
+LOOKED_AT_FIRST = ("train_loss", "loss", "eval_loss", "reward", "kl", "entropy", "length")
 
 
 @dataclass
@@ -71,11 +73,10 @@ class Watch:
         parts += calls_made(self.asked, self.replayed)
         parts += spent(self.tokens, self.micro_usd)
         parts += self.projected(now)
-        parts += [self.note] if self.note else []
-        if self.step is not None:
+        parts += [self.note] if self.note and not self.metrics else []
+        if self.step is not None and self.step != self.done:
             parts.append(f"step {self.step:,}")
-        parts += [f"{name} {value:.4g}" for name, value in list(self.metrics.items())[:3]]
-        return "  ".join(parts)
+        return "  ".join([*parts, *told(self.metrics)])
 
     def projected(self, now: float) -> list[str]:
         """Requests a second, and what the rest will take at that pace: `41/s  12 min left, 8.60 USD in all`."""
@@ -90,6 +91,13 @@ class Watch:
             in_all = spent(round(self.tokens * whole), self.micro_usd and round(self.micro_usd * whole))
             said.append(f"{', '.join([f'{took(rest / rate)} left', *in_all[-1:]])}{' in all' if in_all else ''}")
         return said
+
+
+def told(metrics: dict[str, float]) -> list[str]:
+    """The few metrics that a person looks at first, as words; parts of others, like `loss/wiki`, come last."""
+    ranks = {name: rank for rank, name in enumerate(LOOKED_AT_FIRST)}
+    order = sorted(metrics, key=lambda name: (name == "learning_rate" or "/" in name, ranks.get(name, len(ranks))))
+    return [f"{name} {metrics[name]:.4g}" for name in order[:MOST_METRICS]]
 
 
 def spent(tokens: int, micro_usd: int | None) -> list[str]:

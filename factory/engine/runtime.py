@@ -70,7 +70,8 @@ class JobRuntime:
         self.alarms: list[dict[str, Any]] = []
         self.asking: Asking | None = None
         self.told = 0.0
-        self.metrics = job.store.work(job.fingerprint) / "metrics.jsonl"  # there it survives a kill
+        self.work = job.store.work(job.fingerprint)
+        self.metrics = self.work / "metrics.jsonl"  # there it survives a kill
 
     def memos(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> list[Memo]:
         if "<" in function.__qualname__ or "." in function.__qualname__:
@@ -134,6 +135,7 @@ class JobRuntime:
 
     def report(self, title: str, body: str) -> None:
         self.sections.append({"title": title, "body": body})
+        self._write_sections(self.work)  # for who looks before the stage is complete
 
     def alarm(self, says: str, examples: list[dict[str, Any]]) -> None:
         self.alarms.append({"step": self.step.name, "says": says, "examples": examples})
@@ -147,7 +149,7 @@ class JobRuntime:
         """Sections and metrics into the artifact. A step that was logged again after a kill counts once."""
         folder = self.job.store.artifact(self.job.fingerprint)
         if self.sections:
-            write_atomic(folder / "sections.json", orjson.dumps(self.sections, option=orjson.OPT_INDENT_2))
+            self._write_sections(folder)
         if self.metrics.exists():
             rows: dict[int, dict[str, float]] = {}
             for line in filter(None, self.metrics.read_bytes().splitlines()):
@@ -156,6 +158,9 @@ class JobRuntime:
                     rows[row["step"]] = {**rows.get(row["step"], {}), **row}
             lines = b"\n".join(orjson.dumps(rows[step]) for step in sorted(rows))
             write_atomic(folder / "metrics.jsonl", lines + b"\n")
+
+    def _write_sections(self, folder: Path) -> None:
+        write_atomic(folder / "sections.json", orjson.dumps(self.sections, option=orjson.OPT_INDENT_2))
 
     def close(self) -> None:
         if self.asking:

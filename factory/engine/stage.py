@@ -85,6 +85,11 @@ class Stage:
         return self.store.artifact(self.fingerprint)
 
     @property
+    def work(self) -> Path:
+        """What lies there while the stage is not complete: its log, metrics and sections so far, checkpoints."""
+        return self.store.work(self.fingerprint)
+
+    @property
     def manifest(self) -> dict[str, Any] | None:
         """The manifest of the complete artifact, or None; also when what it was made from has since become another.
 

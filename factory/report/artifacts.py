@@ -59,6 +59,8 @@ def look(plan: Any) -> list[Found]:
 def _look_at(stage: Any, times: Any) -> Found:
     folder = Path(stage.folder)
     manifest = read_json(folder / "manifest.json", None)
+    if manifest is None:
+        folder = Path(stage.work)  # what an unfinished stage has logged and reported so far
     sections = read_json(folder / "sections.json", [])
     metrics: dict[int, dict[str, float]] = {}
     try:

@@ -1,4 +1,4 @@
-"""Metrics over training steps as line charts: axes, ticks, train and eval together, minimum and last value labelled."""
+"""Metrics over training steps as line charts: axes, ticks, what belongs together in one, last value labelled."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ WIDTH, HEIGHT = 410.0, 232.0
 RIGHT, TOP, BOTTOM = 14.0, 52.0, 28.0
 MOST_POINTS = 300  # a chart is 400 pixels wide; more points than that only make the page larger
 SPLIT = re.compile(r"^(train|eval|val|valid|validation|test|dev|held_out)[_/](.+)$")
+MOST_LINES = 12  # four colours, each whole, broken and dotted; more lines than that nobody tells apart
+PARTS = {"loss": "source", "reward": "part"}  # what the names after `loss/` and `reward/` are
+LEGEND_ROW = 18.0
 
 Points = list[tuple[float, float]]
 
@@ -37,14 +40,26 @@ def read_metrics(lines: Iterable[str]) -> dict[int, dict[str, float]]:
 
 
 def charts(metrics: Mapping[int, Mapping[str, float]]) -> str:
-    """One chart a metric; `eval_loss` and `loss` (or `train_loss`) share theirs. Empty when nothing was logged."""
+    """One chart a metric; `eval_loss` and `loss` (or `train_loss`) share theirs, and so do `loss/a` and `loss/b`.
+
+    Empty when nothing was logged.
+    """
     grouped: dict[str, dict[str, Points]] = {}
     for step, values in metrics.items():
         for name, value in values.items():
-            found = SPLIT.match(name)
-            split, base = (found[1], found[2]) if found else ("train", name)
-            grouped.setdefault(base, {}).setdefault(split, []).append((float(step), value))
+            title, line = placed(name)
+            grouped.setdefault(title, {}).setdefault(line, []).append((float(step), value))
     return "".join(chart(name, series) for name, series in grouped.items())
+
+
+def placed(name: str) -> tuple[str, str]:
+    """The chart and the line of a metric: `eval_loss` is (loss, eval), `loss/wiki` is (loss by source, wiki)."""
+    found = SPLIT.match(name)
+    split, base = (found[1], found[2]) if found else ("", name)
+    head, _, part = base.partition("/")
+    if not head or not part:
+        return base, split or "train"
+    return f"{split} {head} by {PARTS.get(head, 'name')}".lstrip(), part
 
 
 def drawable(value: float) -> bool:
@@ -61,14 +76,17 @@ def chart(name: str, series: Mapping[str, Points]) -> str:
     xs = [x for x, _ in finite]
     y_ticks = ticks(min(y for _, y in finite), max(y for _, y in finite), 4)
     x_ticks = [tick for tick in ticks(min(xs), max(xs), 5, whole=True) if min(xs) <= tick <= max(xs)] or [min(xs)]
+    shown = _shown(series)
+    legend, rows = _legends(shown, len(series) - len(shown))
+    top, height = TOP + rows, HEIGHT + rows
     low, high = y_ticks[0], y_ticks[-1]
     left = 14 + max(width_of(tick_text(tick, y_ticks), 12) for tick in y_ticks)
-    span, floor = max(xs) - min(xs), HEIGHT - BOTTOM
+    span, floor = max(xs) - min(xs), height - BOTTOM
 
     def at(x: float, y: float) -> tuple[float, float]:
         across = (x - min(xs)) / span if span else 0.5
         up = (y - low) / (high - low)
-        return left + across * (WIDTH - left - RIGHT), floor - up * (floor - TOP)
+        return left + across * (WIDTH - left - RIGHT), floor - up * (floor - top)
 
     art = [label(0, 14, shorten(name, 40), "title")]
     for tick in y_ticks:
@@ -80,25 +98,51 @@ def chart(name: str, series: Mapping[str, Points]) -> str:
         art.append(tag("path", d=f"M{coordinate(x)} {coordinate(floor)}v4", cls="axis"))
         art.append(label(x, floor + 17, tick_text(tick, x_ticks), "tick", "middle"))
     art.append(tag("path", d=f"M{coordinate(left)} {coordinate(floor)}H{coordinate(WIDTH - RIGHT)}", cls="axis"))
-    legend = 0.0
-    for number, (split, points) in enumerate(sorted(series.items(), key=lambda pair: pair[0] != "train")):
-        art += _line(split, [(*at(x, y), y) if drawable(y) else None for x, y in thin(points)], number % 4)
-        text = _legend(split if len(series) > 1 or split != "train" else "last", points)
-        art += [
-            tag("path", d=f"M{coordinate(legend)} 31h12", cls=f"line s{number % 4}"),
-            tag("text", text, x=legend + 17, y=35.0, cls="legend"),
-        ]
-        legend += 36 + width_of(re.sub("<[^>]*>", "", text), 12)
-    return svg(WIDTH, HEIGHT, f"{name} by training step", *art, cls="curve")
+    for number, (split, points) in enumerate(shown):
+        art += _line(split, [(*at(x, y), y) if drawable(y) else None for x, y in thin(points)], number)
+    return svg(WIDTH, height, f"{name} by training step", *art, *legend, cls="curve")
 
 
-def _legend(split: str, points: Points) -> str:
+def _shown(series: Mapping[str, Points]) -> list[tuple[str, Points]]:
+    """The lines of a chart in order: train first, then as they were logged; of too many, those that end highest."""
+    ends = {name: next((y for _, y in reversed(points) if drawable(y)), -math.inf) for name, points in series.items()}
+    highest = set(sorted(series, key=lambda name: -ends[name])[:MOST_LINES])
+    chosen = [(name, points) for name, points in series.items() if name in highest]
+    return sorted(chosen, key=lambda pair: pair[0] != "train")
+
+
+def _legends(shown: Sequence[tuple[str, Points]], left_out: int) -> tuple[list[str], float]:
+    """Names with their last values, in as many rows as they need; and how high the rows after the first are."""
+    art: list[str] = []
+    x, y = 0.0, 35.0
+    for number, (split, points) in enumerate(shown):
+        name = split if len(shown) > 1 or split != "train" else "last"
+        text = _legend(shorten(name, 32), points, lowest=len(shown) <= 2)
+        width = 17 + width_of(re.sub("<[^>]*>", "", text), 12)
+        if x and x + width > WIDTH:
+            x, y = 0.0, y + LEGEND_ROW
+        art.append(tag("path", d=f"M{coordinate(x)} {coordinate(y - 4)}h12", cls=f"line {_style(number)}"))
+        art.append(tag("text", text, x=x + 17, y=y, cls="legend"))
+        x += width + 19
+    if left_out:
+        y += LEGEND_ROW
+        art.append(label(0, y, f"the {len(shown)} that end highest; {left_out} more are in metrics.jsonl", "note"))
+    return art, y - 35.0
+
+
+def _style(number: int) -> str:
+    """Four colours, then the same broken, then dotted."""
+    return f"s{number % 4}" + ("", " dash1", " dash2")[number // 4 % 3]
+
+
+def _legend(split: str, points: Points, lowest: bool) -> str:
     finite = [(y, x) for x, y in points if drawable(y)]
     if not finite:
         return escape(f"{split} cannot be drawn")
     least, where = min(finite)
-    lowest = f" min {figure(least)} at {figure(where)}" if len(finite) > 1 and least != finite[-1][0] else ""
-    return f"{escape(split)} {tag('tspan', escape(figure(finite[-1][0])), cls='number')}{escape(lowest)}"
+    wanted = lowest and len(finite) > 1 and least != finite[-1][0]
+    said = f" min {figure(least)} at {figure(where)}" if wanted else ""
+    return f"{escape(split)} {tag('tspan', escape(figure(finite[-1][0])), cls='number')}{escape(said)}"
 
 
 def _line(split: str, points: Sequence[tuple[float, float, float] | None], number: int) -> list[str]:
@@ -112,11 +156,12 @@ def _line(split: str, points: Sequence[tuple[float, float, float] | None], numbe
     if not real:
         return []
     least, last = min(real, key=lambda point: point[2]), real[-1]
-    art = [tag("path", d="".join(path), cls=f"line s{number}")]
+    colour = f"s{number % 4}"
+    art = [tag("path", d="".join(path), cls=f"line {_style(number)}")]
     if least is not last:
-        art.append(tag("circle", cx=least[0], cy=least[1], r=3.2, cls=f"ring s{number}"))
+        art.append(tag("circle", cx=least[0], cy=least[1], r=3.2, cls=f"ring {colour}"))
     title = tag("title", escape(f"{split}: last {figure(last[2])}, min {figure(least[2])}"))
-    return [*art, tag("circle", title, cx=last[0], cy=last[1], r=3.0, cls=f"dot s{number}")]
+    return [*art, tag("circle", title, cx=last[0], cy=last[1], r=3.0, cls=f"dot {colour}")]
 
 
 def thin(points: Points, most: int = MOST_POINTS) -> Points:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -16,36 +17,39 @@ from .artifacts import Found, look, read_json
 from .markdown import section
 from .markup import count, duration, element, escape, shorten, size, tag
 
-STATES = {"complete": "complete", "failed": "failed", "pending": "pending", "interrupted": "interrupted"}
 
+def write_page(plan: Any, error: BaseException | None, now: datetime | None = None, again: float | None = None) -> Path:
+    """Write `report.html` in the build's folder, whole or not at all, and return its path.
 
-def write_page(plan: Any, error: BaseException | None, now: datetime | None = None) -> Path:
-    """Write `report.html` in the build's folder, whole or not at all, and return its path."""
+    again  while the build runs: the seconds after which a browser that shows the page loads it anew
+    """
     path = Path(plan.folder) / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = draw_page(plan, error, now or datetime.now().astimezone()).encode("utf-8", "replace")
+    data = draw_page(plan, error, now or datetime.now().astimezone(), again).encode("utf-8", "replace")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(data)
     temporary.replace(path)
     return path
 
 
-def draw_page(plan: Any, error: BaseException | None, now: datetime) -> str:
-    """The page as HTML."""
+def draw_page(plan: Any, error: BaseException | None, now: datetime, again: float | None = None) -> str:
+    """The page as HTML; with `again`, that of a build that runs."""
     founds = look(plan)
     targets = grouped(plan, founds)
     style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
-    title = f"{plan.recipe.name}: {state_of(error)}"
+    state = "running" if again else state_of(error)
+    title = f"{plan.recipe.name}: {state}"
     body = [
-        _header(plan, founds, error, now),
+        _header(plan, founds, error, now, state),
         _part("plan", "Plan", tag("div", draw_plan(plan, targets), cls="scroll picture"), _legend()),
         _part("results", "Results", measured.results(founds)),
         _part("requests", "Model requests", tables.requests(founds)),
         *(_target(plan, name, stages) for name, stages in targets.items()),
         _part("artifacts", "Artifacts", tables.artifacts(founds)),
     ]
+    reload = f'<meta http-equiv="refresh" content="{math.ceil(again)}">' if again else ""
     head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'{reload}<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="color-scheme" content="light dark"><title>{escape(title)}</title><style>\n{style}</style>'
     )
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body><main>\n{"".join(body)}</main></body></html>\n'
@@ -74,18 +78,17 @@ def anchor(name: str) -> str:
     return "target-" + re.sub(r"[^a-z0-9_]", lambda found: f"-{ord(found[0]):x}-", name)
 
 
-def _header(plan: Any, founds: Sequence[Found], error: BaseException | None, now: datetime) -> str:
+def _header(plan: Any, founds: Sequence[Found], error: BaseException | None, now: datetime, state: str) -> str:
     done = [found for found in founds if found.manifest is not None]
     seconds = [found.seconds for found in founds if found.seconds is not None]
     facts = [
-        (f"{now.day} {now:%B %Y, %H:%M}", "built"),
+        (f"{now.day} {now:%B %Y, %H:%M}", "as of" if state == "running" else "built"),
         (f"{len(done)} of {len(founds)}", "stages complete"),
         (count(sum(_dropped(found) for found in done)), "records dropped, with reasons"),
         (size(sum(found.octets for found in done)), "in the store"),
     ]
     if seconds:
         facts.insert(1, (duration(sum(seconds)), "of work"))
-    state = state_of(error)
     shown = "".join(tag("div", element("dt", escape(name)), element("dd", escape(value))) for value, name in facts)
     said = ""
     if error is not None:
@@ -96,7 +99,7 @@ def _header(plan: Any, founds: Sequence[Found], error: BaseException | None, now
     return tag(
         "header",
         tag("p", escape(_shown_path(plan)), cls="path"),
-        tag("h1", escape(plan.recipe.name), " ", tag("span", STATES[state], cls=f"state {state}")),
+        tag("h1", escape(plan.recipe.name), " ", tag("span", state, cls=f"state {state}")),
         said,
         tag("dl", shown),
         element("nav", links),

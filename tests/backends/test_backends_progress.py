@@ -182,6 +182,17 @@ def test_forty_stages_fit_on_a_screen() -> None:
     assert "and 33 more" in drawn
 
 
+def test_of_many_metrics_the_first_to_look_at_are_told() -> None:
+    watch = progress.Watch(None, 0.0)
+    watch.note_task(40, 200, {}, "loss 2.11")
+    assert watch.news() == "40 of 200  loss 2.11"
+    watch.step = 40
+    watch.metrics = {"learning_rate": 1e-4, "reward/length": 3.0, "clip_fraction": 0.125, "kl": 0.02, "reward": 1.5}
+    assert watch.news() == "40 of 200  reward 1.5  kl 0.02  clip_fraction 0.125  learning_rate 0.0001"
+    watch.step = 41
+    assert watch.news().startswith("40 of 200  step 41  reward 1.5")
+
+
 def test_what_the_rest_will_take_is_told_from_the_pace_so_far() -> None:
     watch = progress.Watch(None, 0.0)
     watch.note_task(0, 0, {"asked": 10, "replayed": 100, "tokens": 1000, "micro_usd": 20_000}, now=5.0)

@@ -50,6 +50,10 @@ class Stage:
     references: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def work(self) -> Path:
+        return self.folder.parent.parent / "work" / self.fingerprint
+
+    @property
     def label(self) -> str:
         return " → ".join(call.step for call in self.calls) or "read"
 

@@ -154,6 +154,39 @@ def test_train_and_eval_share_a_chart() -> None:
     assert "learning_rate" in "".join(rate.itertext())
 
 
+def test_parts_of_a_metric_share_a_chart() -> None:
+    metrics = {n: {"loss/wiki": 2.0, "loss/books/en": 1.0, "eval_loss/wiki": 3.0, "reward": 0.5} for n in range(3)}
+    names = ["loss by source", "eval loss by source", "reward"]
+    drawn = read(curves.charts(metrics))
+    assert [chart[0].text for chart in drawn] == [f"{name} by training step" for name in names]
+    assert {"wiki 2", "books/en 1"} <= {"".join(text.itertext()) for text in drawn[0].iter("text")}
+
+
+@given(st.integers(1, 40), st.integers(1, 30))
+@settings(max_examples=20, deadline=None)
+def test_legends_of_many_lines_stay_inside_the_chart(lines: int, letters: int) -> None:
+    series = {f"{'x' * letters}{n}": [(0.0, 1.0), (1.0, float(n))] for n in range(lines)}
+    (drawn,) = read(curves.chart("loss by source", series))
+    legends = [text for text in drawn.iter("text") if text.attrib["class"] == "legend"]
+    assert len(legends) == min(lines, curves.MOST_LINES)
+    shown = {"".join(text.itertext()).split()[0] for text in legends}
+    assert {f"{'x' * letters}{n}" for n in range(max(0, lines - curves.MOST_LINES), lines)} == shown, "the highest stay"
+    floor = float(drawn.attrib["height"]) - curves.BOTTOM
+    tops = [
+        float(path.attrib["d"].split()[1].split("H")[0])
+        for path in drawn.iter("path")
+        if path.attrib["class"] == "grid"
+    ]
+    for text in drawn.iter("text"):
+        if text.attrib["class"] in ("legend", "note"):
+            assert float(text.attrib["y"]) < min(tops)
+            wide = markup.width_of("".join(text.itertext()), 12)
+            assert float(text.attrib["x"]) + wide <= curves.WIDTH + 1 or float(text.attrib["x"]) == 17
+    assert max(tops) <= floor + 0.01
+    styles = [path.attrib["class"] for path in drawn.iter("path") if path.attrib["class"].startswith("line")]
+    assert len(set(styles)) == len(legends), "every line has its own look"
+
+
 values = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-10, 10)
 
 
