@@ -28,7 +28,7 @@ def project(tmp_path: Path) -> Iterator[Path]:
     for plugin in set(pm.get_plugins()) - plugins:
         pm.unregister(plugin)
     for name in set(sys.modules) - modules:
-        if name.startswith(("factory_plugins.", "factory_mail")):
+        if name.startswith(("factory_plugins.", "factory_mail", "factory_tensorboard")):
             del sys.modules[name]
     all_steps.cache_clear()
     enter_project(before)
