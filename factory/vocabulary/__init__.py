@@ -18,9 +18,13 @@ def register_steps() -> list[factory.Step]:
 
 @factory.hookimpl
 def save_model(model: factory.Model, uri: str) -> str | None:
-    """`.gguf`: the model's vocabulary, as llama.cpp reads it."""
+    """`.gguf`: weights and vocabulary, as llama.cpp reads them; of a tokenizer, and as `.vocab.gguf`, no weights."""
     if not uri.endswith(".gguf"):
         return None
-    from .gguf import save_vocabulary
+    if uri.endswith(".vocab.gguf") or isinstance(model, factory.Tokenizer):
+        from .gguf import save_vocabulary
 
-    return f"the vocabulary of '{model.uri}': {save_vocabulary(model, Path(uri)):,} tokens, no weights"
+        return f"the vocabulary of '{model.uri}': {save_vocabulary(model, Path(uri)):,} tokens, no weights"
+    from .gguf_weights import save_gguf
+
+    return save_gguf(model, Path(uri))

