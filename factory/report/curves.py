@@ -126,7 +126,7 @@ def _legends(shown: Sequence[tuple[str, Points]], left_out: int) -> tuple[list[s
         x += width + 19
     if left_out:
         y += LEGEND_ROW
-        art.append(label(0, y, f"the {len(shown)} that end highest; {left_out} more are in metrics.jsonl", "note"))
+        art.append(label(0, y, f"the {len(shown)} that end highest; {left_out} more in metrics.jsonl", "note"))
     return art, y - 35.0
 
 
