@@ -1,0 +1,85 @@
+"""What the model says of each answer before it is trained: log-probabilities, computed once and kept.
+
+This module loads torch; only a training step that runs imports it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from factory import Context
+
+from .batches import IGNORED, Example, collate
+
+FILE = "references.npy"
+
+
+def sequence_logps(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Σ log π(token | what stands before it) over the labelled tokens of each row, in nats: (rows).
+
+    The model is called with input_ids and attention_mask and without a cache. The head sees only the positions before
+    a labelled token, as in `loop.token_nll`.
+    """
+    labels = batch["labels"][:, 1:]
+    wanted = labels != IGNORED
+    hook = head.register_forward_pre_hook(lambda _, given: (given[0][:, :-1][wanted], *given[1:]))
+    try:
+        outputs = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
+    finally:
+        hook.remove()
+    found = -functional.cross_entropy(outputs.logits.float(), labels[wanted], reduction="none")
+    rows = torch.arange(len(labels), device=labels.device).unsqueeze(1).expand_as(labels)[wanted]
+    return torch.zeros(len(labels), device=labels.device).index_add(0, rows, found)
+
+
+def reference_logps(model: Any, examples: Sequence[Example], batch_size: int, pad_id: int, ctx: Context) -> Any:
+    """`sequence_logps` of each example by the model as it is now, float32 of shape (examples).
+
+    They are written to `ctx.workdir` under another name and renamed, so a resumed run, whose model is loaded anew
+    before its checkpoint is, reads what the first run saw. Equal sequences are read once.
+    """
+    path = ctx.workdir / FILE
+    if not path.is_file():
+        _write(path, _computed(model, examples, batch_size, pad_id, lambda done: ctx.progress(done, len(examples))))
+    found = np.load(path)
+    assert len(found) == len(examples), "the references are those of other records"
+    return found
+
+
+def _computed(
+    model: Any, examples: Sequence[Example], batch_size: int, pad_id: int, tell: Callable[[int], None]
+) -> np.ndarray[Any, Any]:
+    places: dict[tuple[bytes, bytes], list[int]] = {}
+    for at, example in enumerate(examples):
+        places.setdefault((example.ids.tobytes(), example.learned), []).append(at)
+    order = sorted(places.values(), key=lambda same: -len(examples[same[0]]))
+    found, done = np.zeros(len(examples), np.float32), 0
+    training = model.training
+    model.eval()
+    gpu = torch.cuda.is_available()  # training there computes in bfloat16, and so does what it is held against
+    with torch.no_grad(), torch.autocast("cuda", torch.bfloat16, enabled=gpu):
+        for start in range(0, len(order), batch_size):
+            some = order[start : start + batch_size]
+            batch = collate([examples[same[0]] for same in some], pad_id)
+            batch = {name: value.to(model.device) for name, value in batch.items()}
+            logps = sequence_logps(model, model.get_output_embeddings(), batch).tolist()
+            for same, value in zip(some, logps, strict=True):
+                found[same] = value
+                done += len(same)
+            tell(done)
+    model.train(training)
+    return found
+
+
+def _write(path: Path, found: np.ndarray[Any, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.save(file, found)
+    os.replace(partial, path)
