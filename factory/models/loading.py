@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
+# Kinds of adapter that work beside the weights of their base and are never merged into them.
+BESIDE = ("PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING", "BOTTLENECK", "BITFIT")
+
+
 def resolve_folder(model: Model) -> Path | str:
     """Where the model's files are: a folder, or a hub id that transformers downloads.
 
@@ -147,10 +151,27 @@ def _load_full(source: Path | str, quantize: str | None, **options: Any) -> PreT
 
 
 def _load_adapter(folder: Path, config: dict[str, Any], quantize: str | None, as_stored: bool) -> PreTrainedModel:
-    """Base and adapter as one plain model; what is quantized is the merged model, read back from a temporary folder."""
+    """Base and adapter as one plain model; what is quantized is the merged model, read back from a temporary folder.
+
+    Adapters that no weight can hold (virtual tokens, bottlenecks, biases) work beside the base, which may be quantized.
+    """
+    kind, below = str(config.get("peft_type")), adapter_base(folder, config)
+    if kind in BESIDE:
+        if as_stored:
+            raise ModelError(
+                f"{folder.name}: an adapter of the kind {kind} cannot be merged into weights; use it as it is"
+            )
+        base = load_causal_lm(below, quantize)
+        if kind in ("BOTTLENECK", "BITFIT"):
+            from .light import load_light
+
+            return load_light(base, folder, config)
+        from .opening import load_opened
+
+        return load_opened(base, folder)
     from peft import PeftModel
 
-    base = load_causal_lm(adapter_base(folder, config), as_stored=as_stored)
+    base = load_causal_lm(below, as_stored=as_stored)
     merged = PeftModel.from_pretrained(base, folder).merge_and_unload().eval()
     if quantize is None:
         return merged

@@ -38,8 +38,20 @@ class LoraOptions(BaseModel):
     layers: int | None = Field(default=None, ge=1)
 
 
-def add_lora(model: PreTrainedModel, lora: LoraOptions, seed: int, rows: Sequence[int] = ()) -> PeftModel:
+def add_lora(
+    model: PreTrainedModel,
+    lora: LoraOptions,
+    seed: int,
+    rows: Sequence[int] = (),
+    dora: bool = False,
+    task: str = "CAUSAL_LM",
+    whole: Sequence[str] = (),
+) -> PeftModel:
     """The model frozen, with adapters to train, and these rows of its embeddings.
+
+    dora   magnitude and direction apart (Liu et al. 2024, arXiv:2402.09353, section 4)
+    task   peft's word for what the model is: CAUSAL_LM, SEQ_CLS
+    whole  names of modules that are trained and saved whole, as a new head
 
     Raises ModelError for target_modules that the model does not have, and for rows beyond its vocabulary.
     """
@@ -49,7 +61,9 @@ def add_lora(model: PreTrainedModel, lora: LoraOptions, seed: int, rows: Sequenc
     total = int(model.config.get_text_config().num_hidden_layers)
     last = list(range(max(0, total - lora.layers), total)) if lora.layers else None
     config = LoraConfig(
-        task_type="CAUSAL_LM",
+        task_type=task,
+        use_dora=dora,
+        modules_to_save=list(whole) or None,
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
@@ -60,7 +74,7 @@ def add_lora(model: PreTrainedModel, lora: LoraOptions, seed: int, rows: Sequenc
     )
     torch.manual_seed(seed)
     try:
-        return _adapted(model, config)
+        return adapted(model, config)
     except ValueError as error:
         raise ModelError(f"lora.target_modules {lora.target_modules}: {str(error).splitlines()[0]}") from error
 
@@ -72,10 +86,10 @@ def add_rows(model: PreTrainedModel, rows: Sequence[int]) -> PeftModel:
     from peft import TrainableTokensConfig
 
     names = _with_rows(model, rows)
-    return _adapted(model, TrainableTokensConfig("CAUSAL_LM", token_indices=list(rows), target_modules=names))
+    return adapted(model, TrainableTokensConfig("CAUSAL_LM", token_indices=list(rows), target_modules=names))
 
 
-def _adapted(model: PreTrainedModel, config: Any) -> PeftModel:
+def adapted(model: PreTrainedModel, config: Any) -> PeftModel:
     """What is trained is float32 whatever the base is: an update of a bfloat16 weight is lost where it is below 1/256
     of it.
     """
@@ -117,7 +131,7 @@ def _linear_layers(model: PreTrainedModel) -> list[str]:
     """Names of the linear layers but the head: peft takes its word `all-linear` only for all blocks."""
     import torch
 
-    head = model.get_output_embeddings()
+    head = model.get_output_embeddings() or getattr(model, "score", None)
     found = [
         name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head
     ]
@@ -155,8 +169,10 @@ def save_adapter(model: PeftModel, output: Path, root: Path | str, earlier: Path
     config = model.peft_config["default"]
     config.base_model_name_or_path = str(root)
     config.inference_mode = True
-    # peft keeps the names in a set, whose order changes with the hash seed
-    config.target_modules = sorted(config.target_modules)
+    if hasattr(config, "target_modules"):  # peft keeps the names in sets, whose order changes with the hash seed
+        config.target_modules = sorted(config.target_modules)
+    if getattr(config, "feedforward_modules", None):
+        config.feedforward_modules = sorted(config.feedforward_modules)
     model.save_pretrained(str(output), save_embedding_layers=False)
     (output / "README.md").unlink(missing_ok=True)  # a model card full of blanks
     if earlier is not None:

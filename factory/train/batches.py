@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import random
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from factory import Context, PromptCompletion, digest, text_of
 from factory.models.chat import encode_turns
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100  # the label of a token without loss, as in every Hugging Face loss
+Learn = Literal["completion", "assistant", "all"]
 POOL = 32  # batches whose records are sorted by length together: large enough for little padding, small enough to mix
 
 
@@ -26,15 +30,24 @@ class Example:
     ids: array[int]
     learned: bytes
     group: str  # hash of the prompt: equal prompts share it
+    source: str = ""  # where the record is from, if losses are to be told apart
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
 def encode_examples(
-    dataset: Iterable[PromptCompletion], tokenizer: PreTrainedTokenizerBase, max_length: int, ctx: Context
+    dataset: Iterable[PromptCompletion],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    ctx: Context,
+    learn: Learn = "completion",
+    source_of: Callable[[PromptCompletion], str] = lambda _: "",
 ) -> list[Example]:
     """The records that can be learned, in order; the others are dropped as `empty completion` or `too long`.
+
+    learn      completion: its assistant's turns; assistant: those of the prompt, too; all: every token of every turn
+    source_of  what a record's loss is told under
 
     What follows a completion's last learned token (a template's newline) is cut off: it teaches nothing. A record is
     too long when its completion does not end within `max_length` tokens; a cut answer would teach to stop nowhere.
@@ -44,7 +57,10 @@ def encode_examples(
         if not text_of(record["completion"]).strip():
             ctx.drop(record, "empty completion")
             continue
-        ids, mask = encode_turns(tokenizer, record["prompt"], record["completion"])
+        turns = ([], [*record["prompt"], *record["completion"]]) if learn == "assistant" else (
+            record["prompt"], record["completion"]
+        )  # fmt: skip
+        ids, mask = encode_turns(tokenizer, *turns)
         if 1 not in mask:
             roles = sorted({message["role"] for message in record["completion"]})
             ctx.drop(record, "no turn of the assistant", roles=roles)
@@ -53,7 +69,10 @@ def encode_examples(
         if end > max_length:
             ctx.drop(record, "too long", tokens=end, max_length=max_length)
             continue
-        examples.append(Example(array("i", ids[:end]), bytes(mask[:end]), digest(["validation", record["prompt"]])))
+        if learn == "all":
+            mask = [0, *[1] * (end - 1)]
+        group = digest(["validation", record["prompt"]])
+        examples.append(Example(array("i", ids[:end]), bytes(mask[:end]), group, source_of(record)))
     return examples
 
 
@@ -106,23 +125,55 @@ class LengthGrouped:
         return iter([at for batch in [*batches, *last] for at in batch])
 
 
-def collate(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]:
-    """input_ids, attention_mask and labels, each (examples, longest), padded on the right.
+def collate(
+    examples: Sequence[Example | Sequence[Example]], pad_id: int, sources: Sequence[str] = (), by_example: bool = False
+) -> dict[str, torch.Tensor]:
+    """input_ids, labels and attention_mask or position_ids, each (rows, longest), padded on the right.
 
-    The masks come from lengths, so it does not matter whether the pad token is also the end-of-turn token.
+    examples    a row is one, or several packed into one: then positions begin at 0 with each, which keeps them apart if
+                the model is given neither an attention mask nor a cache
+    sources     where given, `source` says of each token whose it is: its place in them
+    by_example  `weights` make each example weigh 1, whatever its length
+
+    The masks come from lengths, so it does not matter whether the pad token is also the end-of-turn token. The first
+    token of an example has no label: what stands before it is another's.
     """
     import torch
 
-    shape = (len(examples), max(len(example) for example in examples))
-    batch: dict[str, Any] = {
-        "input_ids": torch.full(shape, pad_id, dtype=torch.long),
-        "attention_mask": torch.zeros(shape, dtype=torch.long),
-        "labels": torch.full(shape, IGNORED, dtype=torch.long),
-    }
-    for row, example in enumerate(examples):
-        ids = torch.tensor(example.ids, dtype=torch.long)
-        learned = torch.frombuffer(bytearray(example.learned), dtype=torch.uint8).bool()
-        batch["input_ids"][row, : len(ids)] = ids
-        batch["attention_mask"][row, : len(ids)] = 1
-        batch["labels"][row, : len(ids)] = ids.masked_fill(~learned, IGNORED)
-    return batch
+    rows = [[one] if isinstance(one, Example) else list(one) for one in examples]
+    packed = any(not isinstance(one, Example) for one in examples)
+    shape = (len(rows), max(sum(map(len, row)) for row in rows))
+    batch = {"input_ids": np.full(shape, pad_id, np.int64), "labels": np.full(shape, IGNORED, np.int64)}
+    batch["position_ids" if packed else "attention_mask"] = np.zeros(shape, np.int64)
+    if sources:
+        batch["source"] = np.zeros(shape, np.int64)
+    if by_example:
+        batch["weights"] = np.zeros(shape, np.float32)
+    for number, row in enumerate(rows):
+        begin = 0
+        for example in row:
+            here = number, slice(begin, begin + len(example))
+            ids, learned = np.array(example.ids, np.int64), np.frombuffer(example.learned, np.uint8).astype(bool)
+            batch["input_ids"][here] = ids
+            batch["labels"][here] = np.where(learned, ids, IGNORED)
+            batch["labels"][number, begin] = IGNORED
+            if packed:
+                batch["position_ids"][here] = np.arange(len(example))
+            else:
+                batch["attention_mask"][here] = 1
+            if sources:
+                batch["source"][here] = sources.index(example.source)
+            if by_example:
+                batch["weights"][here] = 1 / max(1, int(learned[1:].sum()))
+            begin += len(example)
+        if packed:  # the padding stands as an example of its own
+            batch["position_ids"][number, begin:] = np.arange(shape[1] - begin)
+    return {name: torch.from_numpy(array) for name, array in batch.items()}
+
+
+def packed_rows(examples: Sequence[Example], capacity: int) -> list[list[Example]]:
+    """The examples in rows of at most `capacity` tokens, each whole."""
+    from .packing import pack
+
+    order, bounds = pack(np.array([len(example) for example in examples], np.int64), capacity)
+    return [[examples[at] for at in order[first:last]] for first, last in pairwise(bounds)]

@@ -23,6 +23,12 @@ from .objective import Objective, Tally, likelihood
 TRAINERS_OWN = {"loss", "epoch", "grad_norm", "step", "total_flos", "train_loss", "train_runtime"} | {
     "train_samples_per_second", "train_steps_per_second",
 }  # fmt: skip
+OPTIMIZERS = {
+    "adamw": "adamw_torch_fused",
+    "adamw_8bit": "adamw_bnb_8bit",
+    "paged_adamw_8bit": "paged_adamw_8bit",
+    "adafactor": "adafactor",
+}
 NORMAL_BITS = 2**31 - 1  # seeds that numpy takes, too
 
 
@@ -33,6 +39,8 @@ class Plan:
     warmup      share of all steps over which the learning rate rises
     evaluations per epoch; there is one before the first step and one after the last besides
     patience    evaluations without a lower loss after which training stops and the best weights are taken; None: never
+    optimizer   one of options.Optimizer
+    neftune     strength of uniform noise on the embeddings while learning (Jain et al. 2023); None: none
     epsilon     AdamW's: gradients far below it move a weight in proportion, those above it by the learning rate
     """
 
@@ -49,6 +57,8 @@ class Plan:
     patience: int | None
     gradient_checkpointing: bool
     epsilon: float = 1e-8
+    optimizer: str = "adamw"
+    neftune: float | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +153,8 @@ def _arguments(plan: Plan, seed: int, workdir: Path) -> TrainingArguments:
         warmup_steps=math.ceil(plan.warmup * plan.total),
         weight_decay=plan.weight_decay,
         adam_epsilon=plan.epsilon,
+        optim=OPTIMIZERS[plan.optimizer],
+        neftune_noise_alpha=plan.neftune,
         max_grad_norm=plan.max_grad_norm,
         per_device_train_batch_size=plan.batch_size,
         gradient_accumulation_steps=plan.accumulation,

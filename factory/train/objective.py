@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -29,13 +29,31 @@ class Objective:
     items: Callable[[Batch], int | torch.Tensor]
 
 
-def likelihood(head: Any) -> Objective:
-    """The negative log-likelihood in nats of the labelled tokens, each weighing the same."""
-    return Objective(partial(_nll, head), lambda batch: (batch["labels"][:, 1:] != IGNORED).sum())
+def likelihood(head: Any, sources: Sequence[str] = ()) -> Objective:
+    """The negative log-likelihood in nats of the labelled tokens, each weighing what `weights` of a batch says, or 1.
+
+    sources  names that `source` of a batch counts in: the loss of each is told as `loss/NAME`, a mean over its tokens
+    """
+    return Objective(partial(_nll, head, sources), _items)
 
 
-def _nll(head: Any, model: Any, batch: Batch) -> dict[str, Sum]:
-    return {"loss": token_nll(model, head, batch)[0]}
+def _items(batch: Batch) -> torch.Tensor:
+    wanted = batch["labels"][:, 1:] != IGNORED
+    return batch["weights"][:, 1:][wanted].sum() if "weights" in batch else wanted.sum()
+
+
+def _nll(head: Any, sources: Sequence[str], model: Any, batch: Batch) -> dict[str, Sum]:
+    wanted = batch["labels"][:, 1:] != IGNORED
+    inputs = {name: value for name, value in batch.items() if name not in ("source", "weights")}
+    weights = batch["weights"][:, 1:][wanted] if "weights" in batch else None
+    total, each = token_nll(model, head, inputs, weights)
+    sums: dict[str, Sum] = {"loss": total}
+    if sources:
+        source = batch["source"][:, 1:][wanted]
+        count = torch.bincount(source, minlength=len(sources))
+        of_each = torch.zeros(len(sources), device=each.device).index_add_(0, source, each)
+        sums |= {f"loss/{name}": (of_each[at], count[at]) for at, name in enumerate(sources)}
+    return sums
 
 
 class Tally:

@@ -28,6 +28,10 @@ def save_model(
     if full is not None:
         model.config.use_cache = True  # off while training; a saved config would slow every answer
         model.to(full).save_pretrained(output)
+    elif hasattr(model, "light_config"):
+        from factory.models.light import save_light
+
+        save_light(model, output, model.light_config)
     else:
         save_adapter(model, output, root, earlier)
     tokenizer.save_pretrained(output)
@@ -39,7 +43,8 @@ def training_rows(base: Model, method: str, model: Any, plan: Plan, run: Run, co
     """What was trained, on what and for how long: the name of a row of the table -> what stands in it."""
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     # a 4-bit weight holds two values in a byte, so peft's own count is asked where there is one
-    whole = model.get_nb_trainable_parameters()[1] if method != "full" else trained
+    counted = hasattr(model, "get_nb_trainable_parameters")
+    whole = model.get_nb_trainable_parameters()[1] if counted else sum(weight.numel() for weight in model.parameters())
     stopped = f"{run.steps} of {plan.total}" if run.steps < plan.total else f"{run.steps}"
     return {
         "base": base.uri,

@@ -1,25 +1,20 @@
-"""Supervised fine-tuning on prompt and completion: full, LoRA or QLoRA."""
+"""Supervised fine-tuning on prompt and completion, of all weights or by a light method."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from factory import CausalLM, Context, Dataset, InputError, PromptCompletion, StepError, step
-from factory.models.loading import load_causal_lm, load_tokenizer
+from factory import CausalLM, Context, Dataset, Flat, InputError, PromptCompletion, step
+from factory.models.loading import load_config, load_tokenizer
 
-from .adapters import LoraOptions, add_lora, root_of
-from .batches import collate, encode_examples, split_validation
-from .results import first_to_last, save_model, table, training_rows
-
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-# An adapter takes about ten times the rate of full fine-tuning; 2e-4 is that of QLoRA up to 13B (Dettmers et al. 2023,
-# table 9), 2e-5 that of Alpaca's full fine-tuning.
-LEARNING_RATES = {"lora": 2e-4, "qlora": 2e-4, "full": 2e-5}
+from .batches import Learn, collate, encode_examples, packed_rows, split_validation
+from .methods import Tuned, Tuning, prepare
+from .options import Count, Positive, Share, Training, require_material
+from .results import first_to_last, table, training_rows
+from .sources import source_of, told_apart
 
 
 @step
@@ -27,93 +22,92 @@ def sft(
     dataset: Dataset[PromptCompletion],
     ctx: Context,
     base: CausalLM,
-    method: Literal["lora", "qlora", "full"] = "lora",
-    lora: LoraOptions = LoraOptions(),  # noqa: B008  (never changed)
-    epochs: Positive = 1,
-    max_steps: Count | None = None,
-    learning_rate: Positive | None = None,
-    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine",
-    warmup: Share = 0.05,
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0,
-    max_grad_norm: Positive = 1.0,
-    batch_size: Count = 8,
-    accumulation: Count = 1,
+    tuning: Flat[Tuning],
+    training: Flat[Training],
     max_length: Count = 1024,
+    learn: Learn = "completion",
+    packing: bool = False,
+    weigh: Annotated[str, Field(pattern="^(token|example)$")] = "token",
+    neftune: Positive | None = None,
+    losses_by: str | None = None,
     validation: Share = 0.1,
-    evaluations: Count = 2,
-    early_stopping: Count | None = None,
-    checkpoint_every: Count = 50,
-    gradient_checkpointing: bool | None = None,
 ) -> CausalLM:
     """Teach a model to answer prompts with their completions; the loss is on the completion's tokens only.
 
+    What keeps old skills (replayed examples, the weights of several tasks) comes from the step `mix` before this one.
+
     base             the model to start from. A LoRA built earlier is merged into its base, a new one is trained on
                      top, and what is saved is the sum of both, so the result stands on the same base
-    method           lora: adapters; qlora: adapters on a base in 4 bits (nf4, double quantization); full: all weights
-    lora             r, alpha, dropout, target_modules (`all-linear` or names), layers (only the last so many)
-    epochs, max_steps  how long; max_steps, where given, decides. A step is one update of the weights
-    learning_rate    by default 2e-4 for lora and qlora, 2e-5 for full; AdamW
-    warmup           share of the steps over which the learning rate rises from 0
-    batch_size, accumulation  records in a batch, batches in a step
+    {tuning}
+    {training}
     max_length       tokens of prompt and completion; longer records are dropped (`too long`), never cut
+    learn            completion: the completion's assistant turns; assistant: those of the prompt, too; all: every turn
+    packing          put several records into a row of max_length tokens, none seen by another
+    weigh            token: every learned token weighs the same; example: every record does
+    neftune          noise on the embeddings while learning, 5 to 15 (Jain et al. 2023, arXiv:2310.05914)
+    losses_by        a field of meta by whose value losses are told apart, as `seed`; by default the names in `from:`
     validation       share held out, by the hash of the prompt: equal prompts stay together, none ever moves
-    evaluations      of the held-out share in each epoch; besides, before the first and after the last step
-    early_stopping   stop after so many evaluations without a lower loss, and take the best weights
-    checkpoint_every steps between checkpoints; a killed run resumes at the last, and on CPU ends with equal weights
-    gradient_checkpointing  recompute activations to save memory; by default for qlora on a GPU
 
-    Saves a folder that transformers (full) or peft (lora, qlora) loads, with tokenizer and chat template.
-    Raises InputError for options that do not go together, StepError when no record can be learned or the loss is not
-    finite.
+    Saves a folder that transformers (full, freeze), peft (most) or `factory` alone (adapter, bitfit) loads, with
+    tokenizer and chat template. Raises InputError for options that do not go together, ModelError for a base that the
+    method cannot train, StepError when no record can be learned or the loss is not finite.
     """
-    if early_stopping is not None and validation == 0:
+    if training.early_stopping is not None and validation == 0:
         raise InputError("sft: early_stopping needs held-out records; give validation a share above 0")
+    room = _room(base, max_length)
     import torch
 
     torch.set_num_threads(ctx.threads)
     tokenizer = load_tokenizer(base)
-    examples = encode_examples(dataset, tokenizer, max_length, ctx)
+    examples = encode_examples(dataset, tokenizer, room, ctx, learn, source_of(dataset, losses_by))
+    names, examples = told_apart(examples)
     learned, held = split_validation(examples, validation)
-    if not learned:
-        raise StepError(f"sft: of {len(dataset)} records none is left to learn from ({len(held)} are held out)")
-    if early_stopping is not None and not held:
-        raise StepError("sft: early_stopping needs held-out records, but the records have only one prompt")
-    from .loop import Held, Material, Plan, steps_of, train
+    require_material("sft", len(dataset), len(learned), len(held), training.early_stopping)
+    tuned = prepare(base, tuning, ctx.rng("adapters").randrange(2**31 - 1), training)
+    rows: list[Any] = packed_rows(learned, room) if packing else learned
+    if packing:
+        _require_isolation(tuned)
+    from .loop import Held, Material, train
+    from .objective import likelihood
 
-    per_epoch, total = steps_of(len(learned), batch_size, accumulation, epochs, max_steps)
-    if gradient_checkpointing is None:
-        gradient_checkpointing = method == "qlora" and torch.cuda.is_available()
-    plan = Plan(
-        total=total,
-        learning_rate=LEARNING_RATES[method] if learning_rate is None else learning_rate,
-        schedule=schedule,
-        warmup=warmup,
-        weight_decay=weight_decay,
-        max_grad_norm=max_grad_norm,
-        batch_size=batch_size,
-        accumulation=accumulation,
-        evaluate_every=max(1, round(per_epoch / evaluations)),
-        checkpoint_every=checkpoint_every,
-        patience=early_stopping,
-        gradient_checkpointing=gradient_checkpointing,
-    )
-    root, earlier = root_of(base) if method != "full" else ("", None)
-    model: Any = load_causal_lm(base, "nf4" if method == "qlora" else None)
-    stored_as = model.dtype
-    # full: float32 weights to update, even where a GPU computes in bfloat16 (by autocast)
-    model = model.float() if method == "full" else add_lora(model, lora, ctx.rng("adapters").randrange(2**31 - 1))
+    plan = training.plan(len(rows), tuning.learning_rate, tuning.quantized, neftune=neftune)
+    by_example = weigh == "example"
+    # the first token of an example is never predicted
+    unit = len(held) if by_example else sum(sum(one.learned[1:]) for one in held)
     material = Material(
-        examples=learned,
-        lengths=[len(example) for example in learned],
-        collate=partial(collate, pad_id=tokenizer.pad_token_id or 0),
-        # the first token of an example is never predicted
-        held=[Held("eval_loss", sorted(held, key=len), sum(sum(one.learned[1:]) for one in held))] if held else [],
+        examples=rows,
+        lengths=[sum(map(len, row)) if packing else len(row) for row in rows],
+        collate=partial(collate, pad_id=tokenizer.pad_token_id or 0, sources=names, by_example=by_example),
+        held=[Held("eval_loss", sorted(held, key=len), unit)] if held else [],
+        objective=likelihood(tuned.model.get_output_embeddings(), names),
     )
-    run = train(model, material, plan, ctx)
-    save_model(model, tokenizer, base, ctx.output, root, earlier, stored_as if method == "full" else None)
+    run = train(tuned.model, material, plan, ctx)
+    tuned.save(tokenizer, ctx.output)
     counts = {"records learned": len(learned), "held out": len(held), "dropped": len(dataset) - len(examples)}
-    rows = training_rows(base, method, model, plan, run, counts)
+    if packing:
+        counts |= {f"rows of {room} tokens": len(rows)}
+    told = training_rows(base, tuning.method, tuned.model, plan, run, counts)
     for name, metric in (("training loss", "loss"), ("held-out loss", "eval_loss")):
-        rows |= first_to_last(name, run, metric)
-    ctx.report("Training", table(rows, "Losses are nats per completion token, first → last."))
+        told |= first_to_last(name, run, metric)
+    for name in names:
+        told |= first_to_last(f"held-out loss, {name}", run, f"eval_loss/{name}")
+    ctx.report("Training", table(told, f"Losses are nats per {weigh}, first → last.".replace("token", "learned token")))
     return CausalLM(uri=str(ctx.output), path=ctx.output)
+
+
+def _room(base: CausalLM, max_length: int) -> int:
+    """The tokens that a record may have: no more than the base reads."""
+    context = getattr(load_config(base).get_text_config(), "max_position_embeddings", None)
+    return min(max_length, context or max_length)
+
+
+def _require_isolation(tuned: Tuned) -> None:
+    from .isolation import require_isolation
+    from .methods import VIRTUAL
+
+    if tuned.tuning.method in VIRTUAL:
+        raise InputError(
+            "sft: packing would put virtual tokens before a row's first record only; "
+            "leave packing out, or take method: lora"
+        )
+    require_isolation(tuned.model, tuned.base.uri)

@@ -82,7 +82,7 @@ def test_options_are_those_of_a_recipe() -> None:
     for wrong in (
         {"lora": {"rank": 8}},
         {"lora": {"r": 0}},
-        {"method": "dora"},
+        {"method": "doora"},
         {"epoch": 1},
         {"epochs": 0},
         {"validation": 1},
