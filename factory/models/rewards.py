@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factory import Model, ModelError
@@ -16,13 +17,15 @@ BATCH_TOKENS = 4096  # of a batch, padding included
 def load_reward_model(model: Model, precision: str = "float32") -> PreTrainedModel:
     """The model's weights in evaluation mode, on the GPU where there is one; an adapter is merged into its base.
 
-    Raises ModelError when the files are missing, or are no sequence classifier with one label.
+    Its rewards are those at the last token that the attention mask shows, whichever token pads, and its head computes
+    in float32. Raises ModelError when the files are missing, or are no sequence classifier with one label.
     """
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     from .loading import adapter_base, adapter_config, device, resolve_folder
     from .quiet import quiet
+    from .reward_head import with_head
 
     quiet()
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
@@ -33,20 +36,34 @@ def load_reward_model(model: Model, precision: str = "float32") -> PreTrainedMod
             labels = AutoConfig.from_pretrained(source).num_labels
             if labels != 1:
                 raise ModelError(f"{model.uri}: it has {labels} labels; a reward model has one")
-            loaded = AutoModelForSequenceClassification.from_pretrained(source, dtype=dtype)
+            loaded = with_head(AutoModelForSequenceClassification.from_pretrained(source, dtype=dtype))
         else:
             from peft import PeftModel
 
             assert model.path is not None
             base = resolve_folder(adapter_base(model.path, adapter))
             whole = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype=dtype)
-            loaded = PeftModel.from_pretrained(whole, source).merge_and_unload()
+            loaded = PeftModel.from_pretrained(with_head(whole), source).merge_and_unload()
     except ModelError:
         raise
     except Exception as error:
         first = next(iter(str(error).strip().splitlines()), "")
         raise ModelError(f"{model.uri}: its weights cannot be loaded: {type(error).__name__}: {first}") from error
     return loaded.to(device()).eval()
+
+
+def is_reward_model(model: Model) -> bool:
+    """Whether the folder holds a sequence classifier: whole, or an adapter of one."""
+    import json
+
+    from .loading import adapter_config, resolve_folder
+
+    source = Path(resolve_folder(model))
+    if adapter := adapter_config(source):
+        return adapter.get("task_type") == "SEQ_CLS"
+    config = source / "config.json"
+    made = json.loads(config.read_text(encoding="utf-8")).get("architectures") if config.is_file() else None
+    return any(name.endswith("ForSequenceClassification") for name in made or ())
 
 
 def rewards(lm: PreTrainedModel, encoded: Sequence[Sequence[int]], pad: int) -> list[float]:
@@ -68,7 +85,6 @@ def rewards(lm: PreTrainedModel, encoded: Sequence[Sequence[int]], pad: int) -> 
 def _batch_rewards(lm: PreTrainedModel, batch: Sequence[Sequence[int]], pad: int) -> list[float]:
     import torch
 
-    pad = _padding(lm, batch, pad)
     shape = len(batch), max(map(len, batch))
     ids, mask = torch.full(shape, pad, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
     for row, one in enumerate(batch):
@@ -77,19 +93,6 @@ def _batch_rewards(lm: PreTrainedModel, batch: Sequence[Sequence[int]], pad: int
     with torch.inference_mode():
         output: Any = lm(input_ids=ids.to(lm.device), attention_mask=mask.to(lm.device))
     return [float(one) for one in output.logits.float().squeeze(-1).cpu()]
-
-
-def _padding(lm: PreTrainedModel, batch: Sequence[Sequence[int]], pad: int) -> int:
-    """What the model takes for padding.
-
-    Decoders read the reward off the last token that is not `pad_token_id`, whatever the mask says. Where the pad token
-    is the one that ends an answer, that would be a token too early; any other id does as well, since it is masked.
-    """
-    ends = {one[-1] for one in batch if one}
-    if pad in ends:
-        pad = next(token for token in range(lm.config.get_text_config().vocab_size) if token not in ends)
-    lm.config.get_text_config().pad_token_id = pad
-    return pad
 
 
 def context_of(lm: PreTrainedModel) -> int:

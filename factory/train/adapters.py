@@ -113,9 +113,9 @@ def adapted(model: PreTrainedModel, config: Any) -> PeftModel:
 
 def embedding_names(model: PreTrainedModel) -> list[str]:
     """Paths of the modules with a row for each token: the input embedding, and the head if it has its own weight."""
-    wanted = [model.get_input_embeddings()]
-    if not model.config.get_text_config().tie_word_embeddings:
-        wanted.append(model.get_output_embeddings())
+    wanted, head = [model.get_input_embeddings()], model.get_output_embeddings()
+    if head is not None and not model.config.get_text_config().tie_word_embeddings:  # a reward model has none
+        wanted.append(head)
     # a head may be the embedding's own module, which is named once
     return [next(name for name, module in model.named_modules() if module is one) for one in wanted]
 
@@ -168,7 +168,6 @@ def save_adapter(model: PeftModel, output: Path, root: Path | str, earlier: Path
     """
     config = model.peft_config["default"]
     config.base_model_name_or_path = str(root)
-    config.inference_mode = True
     if hasattr(config, "target_modules"):  # peft keeps the names in sets, whose order changes with the hash seed
         config.target_modules = sorted(config.target_modules)
     if getattr(config, "feedforward_modules", None):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,16 @@ def sequence_logps(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> tor
     return torch.zeros(len(labels), device=labels.device).index_add(0, rows, found)
 
 
+def without_dropout(model: Any) -> Any:
+    """The model, never dropping anything out: what is held against a reference that drops nothing out is no noise."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return model
+
+
 def reference_logps(model: Any, examples: Sequence[Example], batch_size: int, pad_id: int, ctx: Context) -> Any:
-    """`sequence_logps` of each example by the model as it is now, float32 of shape (examples).
+    """`sequence_logps` of each example by the model before training, its adapter off: float32 of shape (examples).
 
     They are written to `ctx.workdir` under another name and renamed, so a resumed run, whose model is loaded anew
     before its checkpoint is, reads what the first run saw. Equal sequences are read once.
@@ -64,7 +73,8 @@ def _computed(
     training = model.training
     model.eval()
     gpu = torch.cuda.is_available()  # training there computes in bfloat16, and so does what it is held against
-    with torch.no_grad(), torch.autocast("cuda", torch.bfloat16, enabled=gpu):
+    base = model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
+    with base, torch.no_grad(), torch.autocast("cuda", torch.bfloat16, enabled=gpu):
         for start in range(0, len(order), batch_size):
             some = order[start : start + batch_size]
             batch = collate([examples[same[0]] for same in some], pad_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 PREFIX, ROWS, WRAPPED = "base_model.model.", ".trainable_tokens_delta", ".token_adapter"
-LORA_A, LORA_B = ".lora_A.weight", ".lora_B.weight"
+LORA_A, LORA_B, WEIGHT = ".lora_A.weight", ".lora_B.weight", ".weight"
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,13 @@ class Adapter:
 
     pairs  module -> (A of shape (r, in), B of shape (out, r))
     rows   embedding module -> {token: its row, of shape (hidden,)}
+    whole  module that is saved whole -> its weight: the head of a reward model
     """
 
     config: dict[str, Any]
     pairs: dict[str, tuple[torch.Tensor, torch.Tensor]]
     rows: dict[str, dict[int, torch.Tensor]]
+    whole: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def covers(self, earlier: Adapter) -> bool:
         """Whether nothing of an adapter below is left where this one lies on it."""
@@ -51,7 +53,8 @@ def read_adapter(folder: Path, embeddings: Sequence[str]) -> Adapter:
         name = key.removeprefix(PREFIX).removesuffix(ROWS).removesuffix(WRAPPED)
         if key.endswith(ROWS) and name in embeddings:
             rows[name] = dict(zip(_tokens(config, name), state[key], strict=True))
-    return Adapter(config, pairs, rows)
+    saved = {name: f"{PREFIX}{name}{WEIGHT}" for name in config.get("modules_to_save") or ()}
+    return Adapter(config, pairs, rows, {name: state[key] for name, key in saved.items() if key in state})
 
 
 def _tokens(config: dict[str, Any], name: str) -> list[int]:
@@ -87,7 +90,7 @@ def sum_of(earlier: Adapter, later: Adapter) -> Adapter:
     if pairs:
         config |= {"r": sum(ranks), "lora_alpha": sum(ranks), "use_rslora": False}
         config |= {"target_modules": list(pairs), "layers_to_transform": None, "layers_pattern": None}
-    return Adapter(config, pairs, rows)
+    return Adapter(config, pairs, rows, earlier.whole | later.whole)
 
 
 def write_adapter(adapter: Adapter, folder: Path) -> None:
@@ -98,6 +101,7 @@ def write_adapter(adapter: Adapter, folder: Path) -> None:
     weights: dict[str, torch.Tensor] = {}
     for name, (a, b) in adapter.pairs.items():
         weights |= {PREFIX + name + LORA_A: a, PREFIX + name + LORA_B: b}
+    weights |= {PREFIX + name + WEIGHT: weight for name, weight in adapter.whole.items()}
     tokens = {name: sorted(rows) for name, rows in sorted(adapter.rows.items())}
     for name, ids in tokens.items():
         key = f"{PREFIX}{name}{WRAPPED if adapter.pairs else ''}{ROWS}"
