@@ -39,36 +39,36 @@ ASKED = (CausalLM, RewardModel)
 
 def dataset_card(plan: Plan, stage: Stage, dataset: Dataset[Any], file: str, form: str) -> str:
     """The card of `dataset`, the output of `stage`, which was written to `file` in the columns of `form`."""
-    stages = list(_upstream(stage, {}).values())
+    stages = list(upstream(stage, {}).values())
     sources = [one for one in stages if one.source is not None]
-    models = _models(stages)
+    models = models_asked(stages)
     languages, stated = _counted(dataset)
-    licenses = {one: _license(plan, one, stated) for one in sources}
+    licenses = {one: license_of(plan, one, stated) for one in sources}
     parts = [
         _header(stage, dataset, file, sorted(set(licenses.values())), languages, bool(models)),
         f"# {stage.target}",
         f"{len(dataset):,} records of type {type_name(dataset.kind)}: the target `{stage.target}` of the recipe "
         f"`{plan.recipe.name}`. {CARD}",
         _columns(dataset) if form == "plain" else f"The columns are those of the form {form}.",
-        _sources(sources, licenses),
-        _written_by(models),
+        sources_table(sources, licenses),
+        written_by(models),
         _languages(languages),
-        _history(stages),
+        history(stages),
         _examples(dataset, ("parents",) if form == "plain" else KEPT),
-        "## The recipe\n\n" + _fenced(plan.recipe.path.read_text(encoding="utf-8").strip(), "yaml"),
+        "## The recipe\n\n" + fenced(plan.recipe.path.read_text(encoding="utf-8").strip(), "yaml"),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _upstream(stage: Stage, found: dict[str, Stage]) -> dict[str, Stage]:
+def upstream(stage: Stage, found: dict[str, Stage]) -> dict[str, Stage]:
     """The stage and all that its records come from, in the order in which they run."""
     for one in stage.inputs:
-        _upstream(one, found)
+        upstream(one, found)
     found.setdefault(stage.fingerprint, stage)
     return found
 
 
-def _models(stages: list[Stage]) -> dict[str, list[str]]:
+def models_asked(stages: list[Stage]) -> dict[str, list[str]]:
     """The models that were asked on the way, each with the steps that asked it."""
     asked: dict[str, list[str]] = {}
     for stage in stages:
@@ -91,7 +91,7 @@ def _counted(dataset: Dataset[Any]) -> tuple[Counter[str], Counter[str]]:
     return languages, licenses
 
 
-def _license(plan: Plan, stage: Stage, stated: Counter[str]) -> str:
+def license_of(plan: Plan, stage: Stage, stated: Counter[str]) -> str:
     """What the recipe says of the target, else what the source knows, else what its records say, if they agree."""
     assert stage.source is not None
     target = plan.recipe.targets.get(stage.target)
@@ -120,33 +120,33 @@ def _header(
 
 def _columns(dataset: Dataset[Any]) -> str:
     rows = [(f"`{entry.name}`", f"`{entry.type}`") for entry in schema_of(dataset.kind) if entry.name != "parents"]
-    return "## Columns\n\n" + _table(("column", "type"), rows)
+    return "## Columns\n\n" + table(("column", "type"), rows)
 
 
-def _sources(sources: list[Stage], licenses: dict[Stage, str]) -> str:
+def sources_table(sources: list[Stage], licenses: dict[Stage, str]) -> str:
     rows = []
     for stage in sources:
         assert stage.source is not None
         counts = (stage.manifest or {}).get("counts", {})
         rows.append((f"`{stage.source.uri}`", f"{counts.get('in', 0):,}", licenses[stage]))
-    return "## Sources\n\n" + _table(("source", "rows read", "licence"), rows)
+    return "## Sources\n\n" + table(("source", "rows read", "licence"), rows)
 
 
-def _written_by(models: dict[str, list[str]]) -> str:
+def written_by(models: dict[str, list[str]]) -> str:
     if not models:
         return ""
     rows = [(f"`{name}`", ", ".join(f"`{label}`" for label in labels)) for name, labels in models.items()]
-    return "## Models that wrote or judged\n\n" + _table(("model", "in"), rows)
+    return "## Models that wrote or judged\n\n" + table(("model", "in"), rows)
 
 
 def _languages(languages: Counter[str]) -> str:
     if not languages:
         return ""
     rows = [(name, f"{n:,}") for name, n in languages.most_common(20)]
-    return "## Languages\n\n" + _table(("language", "records"), rows)
+    return "## Languages\n\n" + table(("language", "records"), rows)
 
 
-def _history(stages: list[Stage]) -> str:
+def history(stages: list[Stage]) -> str:
     """Every step on the way with its options, what came in and went out, and what it dropped for which reasons."""
     rows = []
     for stage in stages:
@@ -154,11 +154,11 @@ def _history(stages: list[Stage]) -> str:
         read = len(funnel) - len(stage.calls)  # 1 where the stage reads a source, which is no step
         for place, line in enumerate(funnel):
             options = stage.calls[place - read].options if place >= read else {}
-            said = ", ".join(f"{name}: {_json(value)}" for name, value in options.items())
+            said = ", ".join(f"{name}: {as_json(value)}" for name, value in options.items())
             reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(line["reasons"].items(), key=lambda r: -r[1]))
             step = f"`{line['step']}`" + (f" ({said})" if said else "")
             rows.append((stage.target, step, f"{line['in']:,}", f"{line['out']:,}", reasons))
-    return "## What was done\n\n" + _table(("target", "step", "in", "out", "dropped because"), rows)
+    return "## What was done\n\n" + table(("target", "step", "in", "out", "dropped because"), rows)
 
 
 def _examples(dataset: Dataset[Any], hidden: tuple[str, ...]) -> str:
@@ -167,7 +167,7 @@ def _examples(dataset: Dataset[Any], hidden: tuple[str, ...]) -> str:
     if not records:
         return ""
     shown = [{name: value for name, value in record.items() if name not in hidden} for record in records]
-    return "## Examples\n\n" + "\n\n".join(_fenced(_json(_short(record), indent=1), "json") for record in shown)
+    return "## Examples\n\n" + "\n\n".join(fenced(as_json(_short(record), indent=1), "json") for record in shown)
 
 
 def _spread(dataset: Dataset[Any]) -> Iterator[dict[str, Any]]:
@@ -184,7 +184,7 @@ def _short(value: Any) -> Any:
     return {key: _short(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
-def _fenced(text: str, language: str) -> str:
+def fenced(text: str, language: str) -> str:
     """A block whose fence is longer than any run of backticks inside."""
     fence = "```"
     while fence in text:
@@ -192,7 +192,7 @@ def _fenced(text: str, language: str) -> str:
     return f"{fence}{language}\n{text}\n{fence}"
 
 
-def _table(names: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+def table(names: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [names, ("---",) * len(names), *rows]
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 
@@ -201,5 +201,5 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _json(value: Any, indent: int | None = None) -> str:
+def as_json(value: Any, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, default=str, indent=indent)

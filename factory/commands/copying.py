@@ -1,4 +1,4 @@
-"""`factory export` and `factory new`: datasets out of the store, recipes out of the package."""
+"""`factory export` and `factory new`: datasets and models out of the store, recipes out of the package."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import click
 from ..engine.build import complete
 from ..engine.model import Model
 from ..engine.recipe import read_recipe
-from ..engine.stage import opened
+from ..engine.stage import Plan, Stage, opened
 from ..engine.store import write_atomic
 from ..errors import InputError, did_you_mean
 from ..plugins import pm
 from .card import CARD, dataset_card
 from .looking import target_argument
+from .model_card import model_card
 from .planning import limit_option, planned, recipe_argument, set_option
 
 FORMS = ("plain", "alpaca", "sharegpt", "chatml", "openai", "trl", "trl_margin")
@@ -42,17 +43,17 @@ def export(
     """Write the records of TARGET to FILE; its ending says how: .jsonl, .parquet or .csv, also .jsonl.gz and .zst.
 
     A dataset card is written beside it, as FILE.md. A FILE without such an ending is a folder, as the Hugging Face
-    Hub has them: the records as TARGET.parquet, and the card as README.md. Of a TARGET that is a model, the
-    vocabulary is written to a FILE that ends in .gguf.
+    Hub has them: the records as TARGET.parquet, and the card as README.md.
+
+    Of a TARGET that is a model, a folder gets weights and tokenizer, an adapter merged into its base, and the model's
+    card; a FILE that ends in .gguf gets weights and vocabulary as llama.cpp reads them (.Q8_0.gguf or .f16.gguf in
+    that form, .vocab.gguf without weights).
     """
     plan = planned(store, recipe, (), limit, overrides)
     stage = complete(plan, target)
     dataset = opened(stage)
     if isinstance(dataset, Model):
-        if not (said := pm.hook.save_model(model=dataset, uri=str(file.resolve()))):
-            where = stage.folder / "model"
-            raise InputError(f"'{target}' is a model; its folder is {where}, and its vocabulary can be a .gguf file")
-        click.echo(f"{file}: {said}")
+        _export_model(plan, stage, dataset, file)
         return
     folder = not file.suffix or file.is_dir()
     card = file / "README.md" if folder else file.with_name(f"{file.name}.md")
@@ -64,6 +65,19 @@ def export(
         raise InputError(f"no plugin writes '{file.name}'; use .jsonl, .parquet or .csv, or a folder")
     write_atomic(card, dataset_card(plan, stage, dataset, file.name, form).encode())
     click.echo(f"{len(dataset):,} records in {file}, described in {card}")
+
+
+def _export_model(plan: Plan, stage: Stage, model: Model, file: Path) -> None:
+    """A folder with its card as README.md, or a file with the card beside it."""
+    said = pm.hook.save_model(model=model, uri=str(file.resolve()))
+    if not said:
+        where = stage.folder / "model"
+        raise InputError(
+            f"'{stage.target}' is a model; name a folder, or a file that ends in .gguf; it lies in {where}"
+        )
+    card = file / "README.md" if file.is_dir() else file.with_name(f"{file.name}.md")
+    write_atomic(card, model_card(plan, stage, said).encode())
+    click.echo(f"{file}: {said}; described in {card}")
 
 
 def shipped() -> Path:

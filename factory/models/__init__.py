@@ -76,6 +76,16 @@ def open_model(uri: str) -> Model | None:
     return None
 
 
+@factory.hookimpl
+def save_model(model: Model, uri: str) -> str | None:
+    """A folder: all of the model, an adapter merged into its base. What has an ending of letters is a file."""
+    if Path(uri).suffix[1:].isalpha():
+        return None
+    from .merging import save_alone
+
+    return save_alone(model, Path(uri))
+
+
 def _is_model(folder: Path) -> bool:
     names = ("config.json", "adapter_config.json", "tokenizer_config.json", CLASSIFIER, INDEX)
     return any((folder / name).is_file() for name in names)

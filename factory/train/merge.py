@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from factory import CausalLM, Context, InputError, Model, ModelError, step
-from factory.models.extension import extension_of
-from factory.models.loading import adapter_base, adapter_config, load_causal_lm, load_tokenizer, resolve_folder
+from factory import CausalLM, Context, InputError, Model, step
+from factory.models.loading import load_causal_lm, load_tokenizer
+from factory.models.merging import merge_into, parts_of, put_on, save_merged
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 Quantized = Literal["nf4", "int8"]
-# What peft puts in front of a text, or of every layer's keys and values: no weight of the base changes.
-READ_NOT_WEIGHED = ("PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING", "CPT")
 TEXTS = (
     "The harbour was quiet in the morning, and the boats lay side by side until the wind came up.",
     "Question: which of two numbers is larger, 3.11 or 3.9? Answer: 3.9, since nine tenths are more than eleven "
@@ -45,84 +42,22 @@ def merge(
     """
     if into == "dequantized" and quantized is None:
         raise InputError("merge: into is dequantized, but quantized is not given; say nf4 or int8, or leave `into` out")
-    base, folder = _parts(model)
+    base, folder = parts_of(model)
     import torch
 
     torch.set_num_threads(ctx.threads)
     tokenizer = load_tokenizer(model)
-    trained = _logits(_on(load_causal_lm(base, quantized), folder), tokenizer)
-    merged, types = _merged(base, folder, model)
+    trained = _logits(put_on(load_causal_lm(base, quantized), folder), tokenizer)
+    merged, types = merge_into(load_causal_lm(base, as_stored=True), folder)
     rows = {"the base": _difference(trained, _logits(merged, tokenizer))}
     if quantized:
-        other = _merged_dequantized(base, folder, quantized, types)
+        other, _ = merge_into(load_causal_lm(base, quantized).dequantize().cpu(), folder, types)
         rows["the dequantized base"] = _difference(trained, _logits(other, tokenizer))
         merged = other if into == "dequantized" else merged
     ctx.report("Merged adapter", _table(rows, model, base, quantized, into, set(types.values())))
-    for name, weight in merged.named_parameters():
-        weight.data = weight.data.to(types[name])
     shutil.rmtree(ctx.output, ignore_errors=True)  # a kill may have left half of one
-    merged.save_pretrained(ctx.output)
-    tokenizer.save_pretrained(ctx.output)
-    if added := extension_of(model) or extension_of(base):
-        added.save(ctx.output)
+    save_merged(merged, types, model, base, ctx.output)
     return CausalLM(uri=str(ctx.output), path=ctx.output)
-
-
-def _parts(model: Model) -> tuple[Model, Path]:
-    """(the base, the adapter's folder). Raises ModelError where there is nothing that could be merged."""
-    source = resolve_folder(model)
-    config = adapter_config(source)
-    if config is None:
-        raise ModelError(f"merge: {model.uri} is a full model with no adapter on it; use it as it is")
-    kind = str(config.get("peft_type"))
-    if kind in READ_NOT_WEIGHED:
-        raise ModelError(
-            f"merge: {model.uri} is an adapter of kind {kind.lower()}, which changes what the model reads and none of "
-            "its weights; use it as it is, or train with method: lora"
-        )
-    return adapter_base(Path(source), config), Path(source)
-
-
-def _on(base: PreTrainedModel, folder: Path) -> Any:
-    """The base with the adapter in front of its weights, as it was trained."""
-    from peft import PeftModel
-
-    for module in base.modules():
-        # bitsandbytes would compute 4-bit layers in bfloat16 where the CPU can; training does not (adapters.py)
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
-    try:
-        return PeftModel.from_pretrained(base, folder).eval()
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelError(f"merge: peft cannot put {folder} on its base: {str(error).splitlines()[0]}") from error
-
-
-def _merged(base: Model, folder: Path, model: Model) -> tuple[PreTrainedModel, dict[str, torch.dtype]]:
-    """The merged model, its values rounded to the stored types but held in float32; and these types by parameter."""
-    lm = load_causal_lm(base, as_stored=True)
-    types = {name: weight.dtype for name, weight in lm.named_parameters()}
-    for weight in lm.parameters():
-        weight.data = weight.data.float()
-    try:
-        merged = _on(lm, folder).merge_and_unload(safe_merge=True).eval()
-    except ValueError as error:
-        raise ModelError(f"merge: {model.uri} holds values that are not finite; it cannot be merged") from error
-    return _rounded(merged, types), types
-
-
-def _merged_dequantized(base: Model, folder: Path, quantized: str, types: dict[str, torch.dtype]) -> PreTrainedModel:
-    """The same on the weights that the quantized ones stand for."""
-    lm = load_causal_lm(base, quantized).dequantize().cpu()
-    for weight in lm.parameters():
-        weight.data = weight.data.float()
-    return _rounded(_on(lm, folder).merge_and_unload().eval(), types)
-
-
-def _rounded(lm: PreTrainedModel, types: dict[str, torch.dtype]) -> PreTrainedModel:
-    for name, weight in lm.named_parameters():
-        weight.data = weight.data.to(types[name]).float()
-        weight.requires_grad_(False)
-    return lm
 
 
 def _logits(lm: Any, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
@@ -152,9 +87,10 @@ def _table(
     into: str,
     types: set[torch.dtype],
 ) -> str:
+    place = "the base" if into == "base" else "the dequantized base"
     stored = ", ".join(sorted(str(one).removeprefix("torch.") for one in types))
     lines = ["| merged into | largest logit difference | mean | same likeliest token |", "|---|---|---|---|"]
     lines += [f"| {name} | {most:.2e} | {mean:.2e} | {same:.1%} |" for name, (most, mean, same) in rows.items()]
     held = f"in {quantized}" if quantized else "not quantized"
-    said = f"Against the adapter {model.uri} on {base.uri}, {held}. Saved: into the {into} weights, as {stored}."
-    return "\n".join([*lines, "", said if into == "dequantized" else said.replace("the base weights", "the base")])
+    said = f"Against the adapter {model.uri} on {base.uri}, {held}. Saved: merged into {place}, as {stored}."
+    return "\n".join([*lines, "", said])

@@ -67,7 +67,7 @@ def test_a_readme_that_is_none_of_ours_is_left_alone(lab: Lab) -> None:
 
 
 def test_text_cannot_break_out_of_its_block(lab: Lab) -> None:
-    from factory.commands.card import _cell, _fenced
+    from factory.commands.card import _cell, fenced
 
-    assert _fenced("a ``` b ```` c", "json").startswith("`````json\n")
+    assert fenced("a ``` b ```` c", "json").startswith("`````json\n")
     assert _cell("a | b\nc") == "a \\| b c"

@@ -26,8 +26,12 @@ def test_export_alpaca(lab: Lab) -> None:
 def test_what_cannot_be_exported(lab: Lab) -> None:
     said = lab("export", "lab.yaml", "model", "model.jsonl")
     assert said.code == 2
-    assert "'model' is a model; its folder is" in said.err
-    assert "its vocabulary can be a .gguf file" in said.err
+    assert "'model' is a model; name a folder, or a file that ends in .gguf; it lies in" in said.err
+    lab.write("mine/notes.txt", "mine")
+    said = lab("export", "lab.yaml", "model", "mine")
+    assert said.code == 2
+    assert "is there already and not empty; it is left as it is" in said.err
+    assert [path.name for path in (lab.root / "mine").iterdir()] == ["notes.txt"]
     said = lab("export", "lab.yaml", "pairs", "pairs.docx")
     assert said.code == 2
     assert ".jsonl" in said.err

@@ -150,7 +150,7 @@ def test_what_cannot_be_merged(tiny: CausalLM, tmp_path: Path, make_context: Any
 
     kind = PrefixTuningConfig("CAUSAL_LM", num_virtual_tokens=2)
     get_peft_model(load_causal_lm(tiny), kind).save_pretrained(str(prefix.path))
-    with pytest.raises(ModelError, match="of kind prefix_tuning, which changes what the model reads and none of its"):
+    with pytest.raises(ModelError, match="of the kind PREFIX_TUNING, which works beside the weights"):
         merge.function(prefix, context)
 
 
