@@ -8,6 +8,7 @@ import factory
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
     from .answers import answers
+    from .choices import choices
     from .perplexity import perplexity
 
-    return [answers, perplexity]
+    return [answers, choices, perplexity]

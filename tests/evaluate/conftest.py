@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from factory import Answer, Budget, CausalLM, Context, Dataset, Model, PromptCompletion, Request, Shard, assistant, user
+from factory.engine.memo import Memo, write_memo
+from factory.engine.records import columns
 from factory.engine.schema import encode, schema_of, shape_record
 
 CHATML = (
@@ -30,13 +33,20 @@ PAIRS = [
 class Notebook:
     """The engine's side of a context: it asks one request after another and writes down what a step says."""
 
+    folder: Path
     dropped: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
     sections: dict[str, str] = field(default_factory=dict)
     told: list[tuple[int, int]] = field(default_factory=list)
     asked: list[Request] = field(default_factory=list)
 
-    def memos(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> list[Any]:
-        raise AssertionError("no step of this room maps")
+    def memos(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> list[Memo]:
+        found = []
+        for at, item in enumerate(items):
+            path = self.folder / f"{function.__name__}-{at}.memo"
+            write_memo(path, function(item, *args))
+            found.append(Memo(str(path), path.stem))
+        return found
 
     def ask(
         self, model: Model, requests: Iterable[Request], ahead: int | None, budget: Budget | None = None
@@ -56,13 +66,16 @@ class Notebook:
     def report(self, title: str, body: str) -> None:
         self.sections[title] = body
 
+    def alarm(self, says: str, examples: list[dict[str, Any]]) -> None:
+        self.alarms.append(says)
+
     def tell(self, done: int, total: int, note: str) -> None:
         self.told.append((done, total))
 
 
 @pytest.fixture
-def notebook() -> Notebook:
-    return Notebook()
+def notebook(tmp_path: Path) -> Notebook:
+    return Notebook(tmp_path)
 
 
 @pytest.fixture
@@ -76,14 +89,20 @@ def records() -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def write_dataset(tmp_path: Path) -> Callable[[list[dict[str, Any]]], Dataset[Any]]:
-    """Records as a stored dataset."""
+def write_dataset(tmp_path: Path) -> Callable[..., Dataset[Any]]:
+    """Records as a stored dataset of shards of `size`."""
     import pyarrow.parquet as pq
 
-    def write(records: list[dict[str, Any]]) -> Dataset[Any]:
-        path, schema = tmp_path / "records.parquet", schema_of(PromptCompletion)
-        pq.write_table(encode([shape_record(record, ["prompt", "completion"]) for record in records], schema), path)
-        return Dataset([Shard(str(path), "records")], PromptCompletion)
+    written = itertools.count()
+
+    def write(records: list[dict[str, Any]], kind: Any = PromptCompletion, size: int = 1000) -> Dataset[Any]:
+        schema, shards = schema_of(kind), []
+        for start in range(0, max(1, len(records)), size):
+            path = tmp_path / f"records-{next(written)}.parquet"
+            some = [shape_record(record, columns(kind)) for record in records[start : start + size]]
+            pq.write_table(encode(some, schema), path)
+            shards.append(Shard(str(path), path.stem))
+        return Dataset(shards, kind)
 
     return write
 

@@ -39,9 +39,10 @@ REFERENCES: dict[str, dict[str, Any]] = {
 }
 # Steps that are not run without a model, which the kit says itself.
 NEED_A_MODEL = {
-    "answers", "backtranslate", "calibrate", "classifier", "evolve", "extend_vocabulary", "from_documents", "grid",
-    "judge", "magpie", "measure_vocabulary", "merge", "multi_turn", "novel_by_meaning", "perplexity", "pretrain",
-    "reward_score", "sample", "score_answers", "self_instruct", "sft",
+    "answers", "backtranslate", "calibrate", "choices", "classifier", "dpo", "evolve", "extend_vocabulary",
+    "from_documents", "grid", "judge", "kto", "magpie", "measure_vocabulary", "merge", "multi_turn",
+    "novel_by_meaning", "perplexity", "pretrain", "reward_model", "reward_score", "sample", "score_answers",
+    "self_instruct", "sft",
 }  # fmt: skip
 LEAVE_OUT = {
     "filter_perplexity": "without `model` it reads every record with the bundled one, megabytes included",
