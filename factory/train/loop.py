@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from factory import Context, StepError
@@ -29,6 +30,7 @@ OPTIMIZERS = {
     "paged_adamw_8bit": "paged_adamw_8bit",
     "adafactor": "adafactor",
 }
+TRAINED = "trained.safetensors"  # the weights in a checkpoint
 NORMAL_BITS = 2**31 - 1  # seeds that numpy takes, too
 
 
@@ -234,6 +236,19 @@ class TokenTrainer(Trainer):  # type: ignore[misc]
                 batch = {name: value.to(self.args.device) for name, value in self.data_collator(few).items()}
                 tally.add(self.objective.sums(self.model_wrapped, batch), self.objective.items(batch))
         return tally
+
+    def _save(self, output_dir: Any = None, state_dict: Any = None) -> None:
+        """What is trained, by name: the rest is the base's, and peft leaves out what it can do without when asked."""
+        trained = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
+        there = {name: weight.detach().cpu().contiguous() for name, weight in trained.items()}
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        save_file(there, Path(output_dir) / TRAINED, metadata={"format": "pt"})
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        weights = dict(self.model.named_parameters())
+        with torch.no_grad():
+            for name, value in load_file(Path(resume_from_checkpoint) / TRAINED).items():
+                weights[name].copy_(value)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
