@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -76,7 +76,17 @@ def encode_examples(
     return examples
 
 
-def split_validation(examples: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
+class Grouped(Protocol):
+    """Whatever belongs to a prompt, of which equal ones share the group."""
+
+    @property
+    def group(self) -> str: ...
+
+
+One = TypeVar("One", bound=Grouped)
+
+
+def split_validation(examples: Sequence[One], share: float) -> tuple[list[One], list[One]]:
     """(to learn from, held out): by the hash of the prompt, so equal prompts stay together and nothing moves when
     records are added.
 

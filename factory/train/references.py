@@ -26,11 +26,11 @@ def sequence_logps(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> tor
     """Σ log π(token | what stands before it) over the labelled tokens of each row, in nats: (rows).
 
     The model is called with input_ids and attention_mask and without a cache. The head sees only the positions before
-    a labelled token, as in `loop.token_nll`.
+    a labelled token; virtual tokens before the text are left out.
     """
     labels = batch["labels"][:, 1:]
-    wanted = labels != IGNORED
-    hook = head.register_forward_pre_hook(lambda _, given: (given[0][:, :-1][wanted], *given[1:]))
+    wanted, length = labels != IGNORED, batch["labels"].shape[1]
+    hook = head.register_forward_pre_hook(lambda _, given: (given[0][:, -length:-1][wanted], *given[1:]))
     try:
         outputs = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
     finally:
