@@ -23,7 +23,7 @@ ATTENTION = ("self_attn", "attn", "attention", "self_attention")
 FEED_FORWARD = ("mlp", "feed_forward", "ffn", "block_sparse_moe")
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(nn.Module):  # type: ignore[misc]
     """h → h + W_up · gelu(W_down · h), with W_up zero at the start (Houlsby et al. 2019, section 2.1)."""
 
     def __init__(self, width: int, size: int) -> None:
@@ -38,7 +38,7 @@ class Bottleneck(nn.Module):
         return hidden + self.up(inner).to(hidden.dtype)
 
 
-class Shift(nn.Module):
+class Shift(nn.Module):  # type: ignore[misc]
     """h → h + b: the change of a bias, whether or not the layer has one (Ben Zaken et al. 2022, section 3)."""
 
     def __init__(self, width: int) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import numpy as np
 
-from factory import Context, PromptCompletion, digest, text_of
+from factory import Context, PromptCompletion, StepError, digest, text_of
 from factory.models.chat import encode_turns
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def encode_examples(
     learn      completion: its assistant's turns; assistant: those of the prompt, too; all: every token of every turn
     source_of  what a record's loss is told under
 
+    Raises StepError where the chat template leaves answers out.
+
     What follows a completion's last learned token (a template's newline) is cut off: it teaches nothing. A record is
     too long when its completion does not end within `max_length` tokens; a cut answer would teach to stop nowhere.
     """
@@ -62,6 +64,12 @@ def encode_examples(
         )  # fmt: skip
         ids, mask = encode_turns(tokenizer, *turns)
         if 1 not in mask:
+            answer = text_of([turn for turn in record["completion"] if turn["role"] == "assistant"])
+            if answer.strip():
+                raise StepError(
+                    f"the tokenizer's chat template leaves the answer out, as in record {record['id']}; "
+                    "take a base with a template that writes every turn"
+                )
             roles = sorted({message["role"] for message in record["completion"]})
             ctx.drop(record, "no turn of the assistant", roles=roles)
             continue

@@ -57,9 +57,9 @@ def chunked_nll(
     return _Chunked.apply(hidden, labels, weights, head, *parameters)  # type: ignore[no-any-return]
 
 
-class _Chunked(torch.autograd.Function):
+class _Chunked(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, hidden: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, head: Any, *parameters: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         learned = any(ctx.needs_input_grad)
@@ -89,7 +89,7 @@ class _Chunked(torch.autograd.Function):
         return total, each
 
     @staticmethod
-    def backward(ctx: Any, to_total: torch.Tensor, _: Any) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, to_total: torch.Tensor, _: Any) -> Any:
         to_hidden, *to_parameters = ctx.saved_tensors
         return to_total * to_hidden, None, None, None, *(to_total * one for one in to_parameters)
 

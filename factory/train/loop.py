@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,6 +20,7 @@ from factory import Context, StepError
 from . import checkpoints
 from .batches import LengthGrouped
 from .objective import Objective, Tally, likelihood
+from .shortage import told_plainly
 
 TRAINERS_OWN = {"loss", "epoch", "grad_norm", "step", "total_flos", "train_loss", "train_runtime"} | {
     "train_samples_per_second", "train_steps_per_second",
@@ -132,7 +133,8 @@ def train(model: Any, material: Material, plan: Plan, ctx: Context) -> Run:
     if newest and (steps >= plan.total or out_of_patience(log, material.held, plan.patience)):
         source = newest
     else:
-        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+        with told_plainly(plan.batch_size, plan.accumulation, plan.gradient_checkpointing):
+            trainer.train(resume_from_checkpoint=str(newest) if newest else None)
         steps, log, source = trainer.state.global_step, trainer.state.log_history, None
     taken = steps
     if plan.patience is not None:
@@ -200,7 +202,7 @@ class TokenTrainer(Trainer):  # type: ignore[misc]
         self.told.add({name: value for name, value in sums.items() if name != "loss"}, here)
         items = here if num_items_in_batch is None else num_items_in_batch
         # the count is over all processes, whose gradients are then averaged
-        loss = sums["loss"] / items * self.accelerator.num_processes
+        loss = cast(torch.Tensor, sums["loss"]) / items * self.accelerator.num_processes
         return (loss, None) if return_outputs else loss
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from factory import CausalLM, Context, Dataset, InputError, ModelError, StepError, Text, step
+from factory import CausalLM, Context, Dataset, Flat, InputError, ModelError, StepError, Text, step
 from factory.models.extension import extension_of
 from factory.models.loading import load_causal_lm, load_config, load_tokenizer
 
 from .adapters import LoraOptions, add_lora, add_rows, root_of
 from .isolation import require_isolation
+from .options import Training
 from .packing import Blocks, collate_blocks
 from .results import first_to_last, save_model, table, training_rows
 from .tokens import opening, tokens_of
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 
     from .loop import Held
 
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+TRAINING = Training(batch_size=4, accumulation=4, evaluations=4)
 Method = Literal["lora", "qlora", "full", "rows"]
 Embeddings = Literal["none", "new", "all"]
 # 2e-4 is that of Chinese-LLaMA's second stage (Cui et al. 2023, arXiv:2304.08177, table 2).
@@ -46,20 +45,8 @@ def pretrain(
     embeddings: Embeddings = "none",
     lora: LoraOptions = LoraOptions(),  # noqa: B008  (never changed)
     held_out: dict[str, Dataset[Text]] = {},
-    epochs: Positive = 1,
-    max_steps: Count | None = None,
-    learning_rate: Positive | None = None,
-    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine",
-    warmup: Share = 0.05,
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0,
-    max_grad_norm: Positive = 1.0,
+    training: Flat[Training] = TRAINING,
     seq_len: Annotated[int, Field(ge=2)] = 1024,
-    batch_size: Count = 4,
-    accumulation: Count = 4,
-    evaluations: Count = 4,
-    early_stopping: Count | None = None,
-    checkpoint_every: Count = 50,
-    gradient_checkpointing: bool | None = None,
 ) -> CausalLM:
     """Go on with a model's pretraining on text, as for a new language or subject.
 
@@ -75,25 +62,19 @@ def pretrain(
     lora             r, alpha, dropout, target_modules (`all-linear` or names), layers (only the last so many)
     held_out         name: text that is not learned, as in `{new: held_zh, old: held_en}`. At every evaluation the bits
                      per character of each are measured, which can be compared across vocabularies
-    epochs, max_steps  how long; max_steps, where given, decides. A step is one update of the weights
-    learning_rate    by default 2e-4 for lora and qlora, 2e-5 for full; AdamW. 1e-2 for rows, with an epsilon as large:
-                     they move in proportion to their gradients, and rare ones stay where they are
-    warmup           share of the steps over which the learning rate rises from 0
+    {training}
     seq_len          tokens in a block. Documents are packed into blocks whole; a longer one goes on in another block.
-                     No document sees another (Ding et al. 2024, arXiv:2404.10830)
-    batch_size, accumulation  blocks in a batch, batches in a step
-    evaluations      of the held-out text in each epoch; besides, before the first and after the last step
-    early_stopping   stop after so many evaluations without fewer bits per character, the mean over the held-out names,
-                     and take the best weights
-    checkpoint_every steps between checkpoints; a killed run resumes at the last, and on CPU ends with equal weights
-    gradient_checkpointing  recompute activations to save memory; by default for qlora on a GPU
+                     No document sees another (Ding et al. 2024, arXiv:2404.10830). A batch is one of blocks
+
+    By default the rate is 1e-2 for rows, with an epsilon as large: they move in proportion to their gradients, and rare
+    ones stay where they are. What training stops by is the mean of the bits per character over the held-out names.
 
     Every document ends with the tokenizer's eos token, and begins with its bos token if the tokenizer puts one there;
     a special token that a text spells out is plain text. Saves a folder that transformers (full) or peft (others)
     loads, with tokenizer. Raises InputError for options that do not go together, ModelError for a base that cannot be
     trained so, StepError when there is no text or the loss is not finite.
     """
-    rows_trained = _check(base, method, embeddings, held_out, early_stopping, seq_len)
+    rows_trained = _check(base, method, embeddings, held_out, training.early_stopping, seq_len)
     root, earlier = root_of(base) if method != "full" else ("", None)
     import torch
 
@@ -107,27 +88,11 @@ def pretrain(
     tokens = tokens_of(dataset, tokenizer, ctx.workdir / "tokens", *around, tell)
     if not tokens.documents:
         raise StepError(f"pretrain: of {records} records none has text to learn from")
-    from .loop import Material, Plan, steps_of, train
+    from .loop import Material, train
 
     blocks = Blocks(tokens, seq_len)
-    per_epoch, total = steps_of(len(blocks), batch_size, accumulation, epochs, max_steps)
-    if gradient_checkpointing is None:
-        gradient_checkpointing = method == "qlora" and torch.cuda.is_available()
-    plan = Plan(
-        total=total,
-        learning_rate=LEARNING_RATES[method] if learning_rate is None else learning_rate,
-        schedule=schedule,
-        warmup=warmup,
-        weight_decay=weight_decay,
-        max_grad_norm=max_grad_norm,
-        batch_size=batch_size,
-        accumulation=accumulation,
-        evaluate_every=max(1, round(per_epoch / evaluations)),
-        checkpoint_every=checkpoint_every,
-        patience=early_stopping,
-        gradient_checkpointing=gradient_checkpointing,
-        epsilon=ROWS_EPSILON if method == "rows" else Plan.epsilon,
-    )
+    epsilon = ROWS_EPSILON if method == "rows" else 1e-8
+    plan = training.plan(len(blocks), LEARNING_RATES[method], method == "qlora", epsilon=epsilon)
     material = Material(
         examples=blocks,
         lengths=blocks.lengths.tolist(),
