@@ -98,6 +98,35 @@ def facts(times: int = 1) -> list[dict[str, Any]]:
     return [{"id": f"{at:04x}", "prompt": user(q), "completion": assistant(a)} for at, (q, a) in enumerate(pairs)]
 
 
+def preferences(count: int = 24) -> list[dict[str, Any]]:
+    """Pairs with a rule to learn, in words that both answers share; each prompt differs, and every third has a margin
+    of its own.
+    """
+    things = [question.split()[-1].rstrip("?") for question in FACTS]
+    made = []
+    for at in range(count):
+        one, other = things[at % 10], things[(at // 10 + at + 1) % 10]
+        made.append(
+            {
+                "id": f"{at:04x}",
+                "prompt": user(f"What is a {one} of a {other}?"),
+                "chosen": assistant(f"A {one} holds each {other} once{' and in order' * (at % 3)}."),
+                "rejected": assistant(f"A {other} is once in each {one}{' again and again' * (at % 2)}."),
+                "meta": {"margin": at % 3 / 2},
+            }
+        )
+    return made
+
+
+def labelled(count: int = 24) -> list[dict[str, Any]]:
+    """Both answers of each pair on their own."""
+    return [
+        {"id": one["id"] + side, "prompt": one["prompt"], "completion": one[side], "label": side == "chosen"}
+        for one in preferences(count)
+        for side in ("chosen", "rejected")
+    ]
+
+
 def make_tokenizer() -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -204,6 +233,16 @@ def dataset(tmp_path: Path) -> Dataset[PromptCompletion]:
 @pytest.fixture(name="facts")
 def fixture_facts() -> Callable[..., list[dict[str, Any]]]:
     return facts
+
+
+@pytest.fixture(name="preferences")
+def fixture_preferences() -> Callable[..., list[dict[str, Any]]]:
+    return preferences
+
+
+@pytest.fixture(name="labelled")
+def fixture_labelled() -> Callable[..., list[dict[str, Any]]]:
+    return labelled
 
 
 @pytest.fixture(name="make_context")
