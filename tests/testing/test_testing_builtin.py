@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 OPTIONS: dict[str, dict[str, Any]] = {
     "as_text": {"column": "text"},
     "bad_words": {"words": str(Path(__file__).with_name("addresses.txt"))},
+    "check_overlap": {"drop": True},
     "cut": {"seq_len": 100},
     "fineweb2": {"language": "cmn_Hani"},
     "filter_urls": {"domains": str(Path(__file__).with_name("addresses.txt"))},
@@ -41,7 +42,7 @@ REFERENCES: dict[str, dict[str, Any]] = {
 NEED_A_MODEL = {
     "answers", "backtranslate", "calibrate", "choices", "classifier", "dpo", "evolve", "extend_vocabulary",
     "from_documents", "grid", "judge", "kto", "magpie", "measure_vocabulary", "merge", "multi_turn",
-    "novel_by_meaning", "perplexity", "pretrain", "reward_model", "reward_score", "sample", "score_answers",
+    "novel_by_meaning", "perplexity", "ppo", "pretrain", "reward_model", "reward_score", "sample", "score_answers",
     "self_instruct", "sft",
 }  # fmt: skip
 LEAVE_OUT = {

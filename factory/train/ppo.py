@@ -1,0 +1,79 @@
+"""Reinforcement learning of a policy from its own answers: PPO, GRPO or RLOO on one shared base."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from factory import CausalLM, Context, Dataset, Flat, InputError, ModelError, Prompt, RewardModel, step
+from factory.models.loading import load_tokenizer
+from factory.models.rewards import is_reward_model
+
+from .adapters import LoraOptions
+from .ppo_options import Algorithm, Practice
+from .rewards import Term, scorers
+
+
+@step
+def ppo(
+    dataset: Dataset[Prompt],
+    ctx: Context,
+    policy: CausalLM,
+    practice: Flat[Practice],
+    reward: RewardModel | None = None,
+    reward_weight: float = 1.0,
+    rewards: dict[str, Term] = {},
+    code: Path | None = None,
+    algorithm: Algorithm = "gae",
+    quantize: Literal["none", "nf4", "int8"] = "none",
+    lora: LoraOptions = LoraOptions(),  # noqa: B008  (never changed)
+) -> CausalLM:
+    """Teach a model by rewarding its own answers (PPO, GRPO or RLOO), without drifting far from what it was.
+
+    policy           the model to start from; a LoRA that it has stays as it is and is the reference. A new one is
+                     trained on top, and what is saved is the sum of both, so the result stands on the same base
+    reward           a reward model. One that is a LoRA on the policy's base takes no memory of its own
+    reward_weight    its factor in the sum of rewards
+    rewards          name: a check, one of {regex: …}, {length: [least, most]}, {format: json} or python, {unit_test: a
+                     field of meta}, {function: a name in `code`, or module:name}, each with its weight, 1 by default.
+                     With weight 0 it is only measured
+    code             a Python file with functions (answer, record) -> number
+    algorithm        gae: a value model says what was to be expected (Schulman et al. 2016); grpo: the group's mean and
+                     deviation do (Shao et al. 2024); rloo: the mean of the other answers (Ahmadian et al. 2024)
+    quantize         the base in 4 bits (nf4, double quantization) or 8 bits; adapters and heads are float32
+    lora             r, alpha, target_modules, layers of the new adapter. It has no dropout: that would make the policy
+                     another one than it is
+    {practice}
+
+    Prompts that leave no room for an answer are dropped (`too long`). Saves a folder that peft loads, with
+    tokenizer and chat template. Raises InputError for options that do not go together, ModelError for models that do
+    not, StepError when no prompt is left, a reward fails or the loss is not finite.
+    """
+    if reward is None and not rewards:
+        raise InputError("ppo: nothing rewards the answers; name a reward model as `reward`, or checks as `rewards`")
+    if is_reward_model(policy):
+        raise ModelError(f"ppo: {policy.uri} is a reward model; give it as `reward`, and as policy a language model")
+    group, checks = practice.group(algorithm), scorers(rewards, code)
+    import torch
+
+    from .loading import add_value, load_one_base, save_policy
+    from .ppo_loop import Run, train
+    from .ppo_prompts import ask_for, report
+    from .rollouts import stop_ids
+    from .scoring import load_scoring
+
+    torch.set_num_threads(ctx.threads)
+    tokenizer = load_tokenizer(policy)
+    asked, held = ask_for(dataset, policy, tokenizer, practice.max_new_tokens, practice.validation, ctx)
+    seed = ctx.rng("adapters").randrange(2**31 - 1)
+    one = load_one_base(policy, None if quantize == "none" else quantize, lora, seed)
+    weights = {name: term.weight for name, term in rewards.items()}
+    scoring = load_scoring(one, tokenizer, reward, reward_weight, checks, weights)
+    if algorithm == "gae":
+        add_value(one, lora)
+    ends = stop_ids(one.lm, tokenizer)
+    run = Run(ctx, one, tokenizer, scoring, practice, algorithm, group, asked, held, ends)
+    train(run)
+    save_policy(one, policy, tokenizer, ctx.output)
+    report(run, policy, reward)
+    return CausalLM(uri=str(ctx.output), path=ctx.output)

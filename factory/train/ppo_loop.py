@@ -1,0 +1,320 @@
+"""The loop of reinforcement learning; reference, policy, reward and value model are adapters on one base.
+
+A step draws answers, scores them, and makes those that turned out better than expected likelier:
+
+    collect   answers to the next prompts; their rewards; log-probabilities of policy and reference, and values
+    improve   a few passes over these answers with a clipped loss, policy and value model in turn
+
+PPO with generalised advantage estimation (Schulman et al. 2017, arXiv:1707.06347; Ziegler et al. 2019,
+arXiv:1909.08593; details as in Huang et al. 2024, arXiv:2403.17031), GRPO or RLOO. What is random in a step depends on
+the seed and the step's number alone, so that a resumed run goes on as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from factory import Context, StepError
+
+from . import advantages as adv
+from . import hacking, ppo_state
+from .one_base import OneBase
+from .ppo_options import Algorithm, Practice
+from .ppo_prompts import Asked, Shown, answers, evaluate, prompts_of
+from .rollouts import Batch, Rollout, answer_mask, batch_of
+from .scoring import Running, Scoring
+
+
+@dataclass
+class Run:
+    """All that a run is made with, and below the line what changes in it and is kept in checkpoints besides weights."""
+
+    ctx: Context
+    one: OneBase
+    tokenizer: Any
+    scoring: Scoring
+    practice: Practice
+    algorithm: Algorithm
+    group: int
+    asked: Sequence[Asked]
+    held: Sequence[Asked]
+    ends: frozenset[int]
+    # ----
+    done: int = 0  # steps
+    coefficient: float = 0.0  # of the divergence
+    seen: Running = field(default_factory=Running)  # scores so far
+    history: list[dict[str, float]] = field(default_factory=list)  # metrics of every step
+    shown: list[Shown] = field(default_factory=list)  # answers to the held-out prompts, before and now
+    alarms: dict[str, str] = field(default_factory=dict)
+    optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.coefficient = self.practice.kl
+        rates = {"policy": self.practice.learning_rate, "value": self.practice.value_learning_rate}
+        for reader in (name for name in rates if name in self.one.readers):
+            weights = self.one.trained(reader).values()
+            self.optimizers[reader] = torch.optim.AdamW(weights, lr=rates[reader], weight_decay=0.0)
+
+    def batch(self, rollouts: Sequence[Rollout], rows: Sequence[int]) -> Batch:
+        some = [rollouts[row] for row in rows]
+        return batch_of(some, self.tokenizer.pad_token_id or 0, self.one.lm.device)
+
+    def rng(self, *key: Any) -> random.Random:
+        return self.ctx.rng("ppo", *key)
+
+    @property
+    def total(self) -> int:
+        return self.practice.steps(len(self.asked))
+
+
+@dataclass
+class Experience:
+    """A step's answers. Tables are (answers, longest), float32, zero where `mask` is False.
+
+    old, reference  log-probabilities of the tokens at the temperature they were drawn at, by training's forward pass
+    values, returns of the state before each token; None without a value model
+    portions        the first pass's minibatches, each in portions of answers that are read together. `old` comes from
+                    these very forward passes, so that the first ratio is 1 to the bit
+    """
+
+    rollouts: list[Rollout]
+    mask: Tensor
+    old: Tensor
+    reference: Tensor
+    advantages: Tensor
+    values: Tensor | None
+    returns: Tensor | None
+    portions: list[list[list[int]]]
+
+
+def train(run: Run) -> None:
+    """All steps from the last checkpoint on."""
+
+    practice, ctx, total = run.practice, run.ctx, run.total
+    ppo_state.restore(run)
+    if run.done == 0 and run.held:
+        ctx.log(0, **evaluate(run))
+    every = max(1, round(total / practice.evaluations))
+    while run.done < total:
+        number, started = run.done + 1, time.perf_counter()
+        experience, metrics = collect(run, number)
+        collected = time.perf_counter()
+        metrics |= improve(run, experience, number)
+        metrics["kl_coefficient"] = run.coefficient
+        if practice.kl_target is not None:
+            run.coefficient = adv.adapted(run.coefficient, metrics["kl"], practice.kl_target)
+        run.done = number
+        run.history.append(metrics)
+        run.alarms = hacking.signs(run.history, practice.kl_target) | run.alarms  # as they were first seen
+        shown = evaluate(run) if run.held and (number % every == 0 or number == total) else {}
+        ctx.log(number, **metrics, **shown, alarms=len(run.alarms))
+        share = (collected - started) / (time.perf_counter() - started)
+        ctx.progress(number, total, f"reward {metrics['reward']:.3f}, KL {metrics['kl']:.2f}, answering {share:.0%}")
+        if number % practice.checkpoint_every == 0 and number < total:
+            ppo_state.save(run)
+
+
+def collect(run: Run, number: int) -> tuple[Experience, dict[str, float]]:
+    """Answers to a step's prompts with all that is needed to learn from them, and what can be said of them."""
+
+    practice, count = run.practice, run.practice.prompts_per_step
+    asked = [one for one in prompts_of(run, number, count) for _ in range(run.group)]
+    rollouts, texts = answers(run, asked, practice.temperature, lambda batch: run.rng(number, batch).getrandbits(62))
+    terms, totals = run.scoring.of(texts, [one.record for one in asked])
+    run.seen.add(totals)
+    worth = [run.seen.normal(total) if practice.normalize else total for total in totals]
+    missing = [practice.missing_eos_penalty * (not one.ended) for one in rollouts]
+    scores = torch.tensor([one - other for one, other in zip(worth, missing, strict=True)])
+
+    portions = minibatches_of(rollouts, practice.minibatches, practice.batch_size, run.rng(number, "order", 0))
+    parts = [rows for minibatch in portions for rows in minibatch]
+    old, entropy, mask = measured(run, "policy", rollouts, parts)
+    reference, _, _ = measured(run, "reference", rollouts, parts)
+    kl = adv.k1(old, reference)
+    values = returns = None
+    if run.algorithm == "gae":
+        values = values_of(run, rollouts, parts)
+        earned = adv.token_rewards(scores, kl, mask, run.coefficient)
+        table, returns = adv.gae(earned, values, mask, practice.gamma, practice.lam)
+        table = adv.whiten(table, mask)
+    elif run.algorithm == "rloo":
+        whole = scores - run.coefficient * kl.sum(1)
+        table = adv.leave_one_out(whole, run.group)[:, None] * mask
+    else:
+        table = adv.group_advantages(scores, run.group)[:, None] * mask
+    experience = Experience(rollouts, mask, old, reference, table, values, returns, portions)
+    lengths = [len(one.answer) for one in rollouts]
+    metrics = {
+        "reward": statistics.fmean(totals),
+        "reward_deviation": statistics.pstdev(totals),
+        **{f"reward/{name}": statistics.fmean(given) for name, given in terms.items()},
+        "kl": float(torch.where(mask, adv.k3(old, reference), 0.0).sum(1).mean()),
+        "entropy": float(entropy[mask].mean()),
+        "answer_tokens": statistics.fmean(lengths),
+        "ended": statistics.fmean(one.ended for one in rollouts),
+        "repetition": statistics.fmean(hacking.repetition(one.said) for one in rollouts),
+    }
+    if run.group > 1:
+        metrics["flat_groups"] = float(adv.flat_groups(scores, run.group).float().mean())
+    if values is not None and returns is not None:
+        metrics["explained_variance"] = adv.explained_variance(values[mask], returns[mask])
+    return experience, metrics
+
+
+def improve(run: Run, experience: Experience, number: int) -> dict[str, float]:
+    """A few passes over a step's answers; each token of a minibatch weighs the same, however that is cut up."""
+    practice, one = run.practice, run.one
+    sums: dict[str, float] = {"policy_loss": 0.0, "value_loss": 0.0, "clip_fraction": 0.0}
+    updates, kl = 0, 0.0
+    recompute = practice.gradient_checkpointing
+    with one.recomputing(one.lm.device.type == "cuda" if recompute is None else recompute):
+        for turn in range(practice.ppo_epochs):
+            portions = experience.portions
+            if turn > 0:
+                order = run.rng(number, "order", turn)
+                portions = minibatches_of(experience.rollouts, practice.minibatches, practice.batch_size, order)
+            for minibatch in portions:
+                loss, clipped, kl, off = policy_gradient(run, experience, minibatch)
+                _require_finite(loss, "policy", number)
+                if updates == 0:
+                    sums["first_ratio_off"] = off
+                if practice.kl_stop is not None and kl > practice.kl_stop:
+                    run.optimizers["policy"].zero_grad(set_to_none=True)
+                    return _means(sums, updates) | {"step_kl": kl, "updates": updates}
+                _update(run, "policy")
+                if experience.values is not None:
+                    value_loss = value_gradient(run, experience, minibatch)
+                    _require_finite(value_loss, "value", number)
+                    _update(run, "value")
+                    sums["value_loss"] += value_loss
+                sums["policy_loss"] += loss
+                sums["clip_fraction"] += clipped
+                updates += 1
+    return _means(sums, updates) | {"step_kl": kl, "updates": updates}
+
+
+def policy_gradient(run: Run, experience: Experience, minibatch: list[list[int]]) -> tuple[float, float, float, float]:
+    """Add the gradient of a minibatch: (loss, share of clipped tokens, KL from the old policy, largest |ratio − 1|)."""
+
+    rows = [row for part in minibatch for row in part]
+    tokens = int(experience.mask[rows].sum())
+    total, clipped_tokens, kl, off = 0.0, 0.0, 0.0, 0.0
+    run.one.use("policy", train=True)
+    for part in minibatch:
+        batch = run.batch(experience.rollouts, part)
+        new, _ = run.one.log_probs(batch, run.practice.temperature)
+        mask = experience.mask[part]
+        old, reference, advantages = (
+            table[part][mask].to(new.device) for table in (experience.old, experience.reference, experience.advantages)
+        )
+        losses, clipped = adv.policy_losses(new, old, advantages, run.practice.clip)
+        loss = losses.sum() / tokens
+        if run.algorithm == "grpo":
+            loss = loss + run.coefficient * adv.k3(new, reference).sum() / tokens
+        loss.backward()
+        with torch.no_grad():
+            total += loss.item()
+            clipped_tokens += clipped.sum().item()
+            kl += adv.k3(old, new).sum().item()
+            off = max(off, (torch.exp(new - old) - 1).abs().max().item())
+    return total, clipped_tokens / tokens, kl / tokens, off
+
+
+def value_gradient(run: Run, experience: Experience, minibatch: list[list[int]]) -> float:
+    """Add the gradient of a minibatch's value loss, and give the loss.
+
+    It comes after the policy's update, not beside it: with recomputed activations a backward pass reads the adapters
+    that are on at that time.
+    """
+
+    assert experience.values is not None
+    assert experience.returns is not None
+    rows = [row for part in minibatch for row in part]
+    tokens = int(experience.mask[rows].sum())
+    total = 0.0
+    run.one.use("value", train=True)
+    for part in minibatch:
+        batch = run.batch(experience.rollouts, part)
+        values, mask = run.one.values(batch), experience.mask[part]
+        old, returns = (table[part][mask].to(values.device) for table in (experience.values, experience.returns))
+        loss = adv.value_losses(values, old, returns, run.practice.value_clip).sum() / tokens
+        loss.backward()
+        total += loss.item()
+    return total
+
+
+def measured(
+    run: Run, reader: str, rollouts: Sequence[Rollout], parts: Sequence[list[int]]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(log-probabilities, entropies, mask): tables of all answers by one reader, read in these parts."""
+
+    mask = answer_mask(rollouts)
+    found, entropies = torch.zeros(mask.shape), torch.zeros(mask.shape)
+    run.one.use(reader)
+    with torch.no_grad():
+        for part in parts:
+            batch = run.batch(rollouts, part)
+            logs, entropy = run.one.log_probs(batch, run.practice.temperature, entropy=True)
+            _fill(found, part, mask, logs)
+            _fill(entropies, part, mask, entropy)
+    return found, entropies, mask
+
+
+def values_of(run: Run, rollouts: Sequence[Rollout], parts: Sequence[list[int]]) -> Tensor:
+    """The table of what the value model expects before each token."""
+
+    mask = answer_mask(rollouts)
+    found = torch.zeros(mask.shape)
+    run.one.use("value")
+    with torch.no_grad():
+        for part in parts:
+            batch = run.batch(rollouts, part)
+            _fill(found, part, mask, run.one.values(batch))
+    return found
+
+
+def _fill(table: Tensor, rows: list[int], mask: Tensor, values: Tensor) -> None:
+    """Write the numbers of some rows' tokens, which stand one behind the other, where the tokens are."""
+    some = table[rows]
+    some[mask[rows]] = values.float().cpu()
+    table[rows] = some
+
+
+def minibatches_of(
+    rollouts: Sequence[Rollout], minibatches: int, size: int, order: random.Random
+) -> list[list[list[int]]]:
+    """All answers, shuffled into minibatches, each in portions of at most `size` answers of like length."""
+    rows = list(range(len(rollouts)))
+    order.shuffle(rows)
+    cut = [rows[at * len(rows) // minibatches : (at + 1) * len(rows) // minibatches] for at in range(minibatches)]
+    found = []
+    for minibatch in cut:
+        minibatch.sort(key=lambda row: -len(rollouts[row].ids))
+        found.append([minibatch[at : at + size] for at in range(0, len(minibatch), size)])
+    return found
+
+
+def _update(run: Run, reader: str) -> None:
+    run.one.assert_trains(reader)
+    torch.nn.utils.clip_grad_norm_(run.one.trained(reader).values(), run.practice.max_grad_norm)
+    run.optimizers[reader].step()
+    run.optimizers[reader].zero_grad(set_to_none=True)
+
+
+def _require_finite(loss: float, which: str, number: int) -> None:
+    if not math.isfinite(loss):
+        raise StepError(f"ppo: the {which} loss is {loss} at step {number}; try a lower learning rate")
+
+
+def _means(sums: dict[str, float], updates: int) -> dict[str, float]:
+    means = {name: value / max(1, updates) for name, value in sums.items() if name != "first_ratio_off"}
+    return means | {"first_ratio_off": sums.get("first_ratio_off", 0.0)}

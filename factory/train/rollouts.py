@@ -1,0 +1,189 @@
+"""Answers drawn from the policy in this process: batched by length, padded on the left, with a KV cache."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from factory import assistant, user
+from factory.models.chat import encode_turns
+
+CPU_ROWS, GPU_ROWS = 32, 128  # prompts answered together
+
+
+@dataclass
+class Rollout:
+    """A prompt with an answer to it.
+
+    answer  the ids that were drawn, the one that ended it included: ending is an action, too
+    ended   whether it ended by itself, and was not cut
+    """
+
+    prompt: list[int]
+    answer: list[int] = field(default_factory=list)
+    ended: bool = False
+
+    @property
+    def ids(self) -> list[int]:
+        return self.prompt + self.answer
+
+    @property
+    def said(self) -> list[int]:
+        """The answer without what ended it."""
+        return self.answer[:-1] if self.ended else self.answer
+
+
+def stop_ids(lm: Any, tokenizer: Any) -> frozenset[int]:
+    """Every id that ends an answer: what the configs declare, the tokenizer's own, and the template's if it is special.
+
+    Models declare several, in several places; a base that learned a template may declare none that the template uses.
+    """
+    named = [tokenizer.eos_token_id]
+    for config in (lm.config, lm.generation_config):
+        ids = getattr(config, "eos_token_id", None)
+        named += ids if isinstance(ids, list) else [ids]
+    ids, learned = encode_turns(tokenizer, user("a"), assistant("a"))
+    last = ids[len(learned) - learned[::-1].index(1) - 1] if 1 in learned else None
+    if last is not None and (token := tokenizer.added_tokens_decoder.get(last)) is not None and token.special:
+        named.append(last)
+    return frozenset(token for token in named if token is not None)
+
+
+def answers_to(
+    lm: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    ends: frozenset[int],
+    pad: int,
+    most: int,
+    temperature: float,
+    seed: Callable[[int], int],
+) -> list[Rollout]:
+    """One answer to each prompt, in their order, drawn at `temperature` from the whole distribution (0: the likeliest).
+
+    most  tokens of an answer
+    seed  batch number -> seed of its draws, so that a step's answers do not depend on those of any other
+
+    A token's probability is that of the softmax at this temperature alone, with no top-k, top-p or penalty: what is
+    learned from is then what was drawn from. Prompts of like length are read together, equal ones once.
+    """
+    rows = GPU_ROWS if lm.device.type == "cuda" else CPU_ROWS
+    order = sorted(range(len(prompts)), key=lambda at: (-len(prompts[at]), prompts[at]))
+    found: dict[int, Rollout] = {}
+    for number, start in enumerate(range(0, len(order), rows)):
+        places = order[start : start + rows]
+        batch = [Rollout(list(prompts[at])) for at in places]
+        generator = torch.Generator(lm.device).manual_seed(seed(number))
+        with torch.inference_mode():
+            _decode(lm, batch, ends, pad, most, temperature, generator)
+        found.update(zip(places, batch, strict=True))
+    return [found[at] for at in range(len(prompts))]
+
+
+def _decode(
+    lm: Any, rows: list[Rollout], ends: frozenset[int], pad: int, most: int, temperature: float, draws: torch.Generator
+) -> None:
+    """Fill in the answers, one token of all live rows at a time; a finished row leaves the batch and the cache.
+
+    Only drawn tokens can end an answer: a prompt holds the same ids between its turns.
+    """
+    logits, cache, mask = _read_prompts(lm, rows, pad)
+    live = list(rows)
+    while True:
+        chosen = _draw(logits, temperature, draws)
+        for row, token in zip(live, chosen.tolist(), strict=True):
+            row.answer.append(token)
+            row.ended = token in ends
+        keep = [at for at, row in enumerate(live) if not row.ended and len(row.answer) < most]
+        if not keep:
+            return
+        if len(keep) < len(live):
+            kept = torch.tensor(keep, device=lm.device)
+            cache.batch_select_indices(kept)
+            live, chosen, mask = [live[at] for at in keep], chosen[kept], mask[kept]
+        mask = torch.nn.functional.pad(mask, (0, 1), value=1)
+        output = lm(
+            input_ids=chosen[:, None],
+            attention_mask=mask,
+            position_ids=mask.sum(1, keepdim=True) - 1,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        logits = output.logits[:, -1]
+
+
+def _read_prompts(lm: Any, rows: Sequence[Rollout], pad: int) -> tuple[Tensor, Any, Tensor]:
+    """(logits of the first tokens [rows, vocabulary], KV cache, attention mask [rows, longest prompt])."""
+    from transformers import DynamicCache
+
+    places = {prompt: at for at, prompt in enumerate(dict.fromkeys(tuple(row.prompt) for row in rows))}
+    longest = max(map(len, places))
+    ids = torch.tensor([[pad] * (longest - len(prompt)) + list(prompt) for prompt in places], device=lm.device)
+    mask = torch.tensor([[0] * (longest - len(one)) + [1] * len(one) for one in places], device=lm.device)
+    cache = DynamicCache(config=lm.config)
+    # of a prompt only the last position's logits are needed: 49,152 × 4 bytes each for SmolLM2
+    last = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(lm.forward).parameters else {}
+    output = lm(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+        past_key_values=cache,
+        use_cache=True,
+        **last,
+    )
+    logits = output.logits[:, -1]
+    if len(places) < len(rows):
+        spread = torch.tensor([places[tuple(row.prompt)] for row in rows], device=lm.device)
+        cache.batch_select_indices(spread)
+        logits, mask = logits[spread], mask[spread]
+    return logits, cache, mask
+
+
+def _draw(logits: Tensor, temperature: float, draws: torch.Generator) -> Tensor:
+    """The next token of every row. argmax p / E with E ~ Exp(1) is distributed as p (the Gumbel-max trick)."""
+    if temperature <= 0:
+        return logits.argmax(-1)
+    p = torch.softmax(logits.float() / temperature, -1)
+    return (p / torch.empty_like(p).exponential_(generator=draws)).argmax(-1)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rollouts as a forward pass reads them, padded on the right.
+
+    ids, attention  (rows, longest); the masks come from lengths, so pad may be the token that ends an answer
+    before          (rows, longest) bool: the positions whose output predicts a token of the answer
+    drawn           (tokens,): these tokens, all answers one behind the other
+    mask            (rows, longest answer) bool: which of a table's cells are tokens
+    """
+
+    ids: Tensor
+    attention: Tensor
+    before: Tensor
+    drawn: Tensor
+    mask: Tensor
+
+
+def batch_of(rollouts: Sequence[Rollout], pad: int, device: Any = "cpu") -> Batch:
+    shape = len(rollouts), max(len(one.ids) for one in rollouts)
+    ids, attention = torch.full(shape, pad), torch.zeros(shape, dtype=torch.long)
+    before = torch.zeros(shape, dtype=torch.bool)
+    for row, one in enumerate(rollouts):
+        length = len(one.ids)
+        ids[row, :length] = torch.tensor(one.ids)
+        attention[row, :length] = 1
+        before[row, len(one.prompt) - 1 : length - 1] = True
+    drawn = torch.tensor([token for one in rollouts for token in one.answer])
+    mask = answer_mask(rollouts)
+    return Batch(*(part.to(device) for part in (ids, attention, before, drawn, mask)))
+
+
+def answer_mask(rollouts: Sequence[Rollout]) -> Tensor:
+    """(rollouts, longest answer) bool: everything up to and with the token that ended an answer."""
+    lengths = torch.tensor([len(one.answer) for one in rollouts])
+    return torch.arange(int(lengths.max()))[None] < lengths[:, None]

@@ -1,0 +1,135 @@
+"""Answers scored by a reward model, on the policy's base or apart, and by the terms of a recipe; the weighted sum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from factory import ModelError, RewardModel, StepError, assistant
+from factory.models.chat import encode_turns
+from factory.models.loading import load_tokenizer
+from factory.models.rewards import load_reward_model, rewards
+
+from .loading import add_reward
+from .one_base import OneBase
+from .rewards import MODEL, Scorer, scores_of
+
+BATCH_TOKENS = 4096  # of a batch that the reward model reads, padding included
+
+
+@dataclass
+class Running:
+    """Mean and deviation of everything seen so far (Welford 1962), kept in checkpoints."""
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0  # sum of squared distances from the mean
+
+    def add(self, values: Sequence[float]) -> None:
+        for value in values:
+            self.count += 1
+            distance = value - self.mean
+            self.mean += distance / self.count
+            self.squares += distance * (value - self.mean)
+
+    @property
+    def deviation(self) -> float:
+        return math.sqrt(self.squares / self.count) if self.count else 0.0
+
+    def normal(self, value: float) -> float:
+        """The value with the mean taken off, in deviations; as it is where all were equal so far."""
+        return (value - self.mean) / self.deviation if self.deviation > 1e-8 else value - self.mean
+
+
+@dataclass
+class Scoring:
+    """All that rewards an answer.
+
+    tokenizer  the reward model's own: it reads exactly the text form that it was trained on
+    apart      a reward model with weights of its own; None where it is an adapter of `one`, or where there is none
+    """
+
+    one: OneBase
+    scorers: dict[str, Scorer]
+    weights: dict[str, float]
+    tokenizer: Any = None
+    apart: Any = None
+    names: list[str] = field(default_factory=list)  # of all terms, in order
+
+    def of(self, texts: Sequence[str], records: Sequence[Any]) -> tuple[dict[str, list[float]], list[float]]:
+        """(term -> its rewards, the weighted sums), each one number an answer."""
+        found = scores_of(self.scorers, texts, records)
+        if self.tokenizer is not None:
+            found = {MODEL: self._model_rewards(texts, records), **found}
+        return found, [sum(self.weights[name] * found[name][at] for name in found) for at in range(len(texts))]
+
+    def _model_rewards(self, texts: Sequence[str], records: Sequence[Any]) -> list[float]:
+        encoded = [read_as(self.tokenizer, record, text) for text, record in zip(texts, records, strict=True)]
+        if self.apart is not None:
+            given = rewards(self.apart, encoded, self.tokenizer.pad_token_id or 0)
+        else:
+            given = adapter_rewards(self.one, encoded)
+        for value, record in zip(given, records, strict=True):
+            if not math.isfinite(value):
+                raise StepError(f"ppo: the reward model gives {value} to an answer to {record['id']}")
+        return given
+
+
+def load_scoring(
+    one: OneBase,
+    policy_tokenizer: Any,
+    reward: RewardModel | None,
+    reward_weight: float,
+    scorers: dict[str, Scorer],
+    weights: dict[str, float],
+) -> Scoring:
+    """The reward model put on the base if it stands on it, else loaded beside it.
+
+    Raises ModelError for one that stands on the base and has another vocabulary than the policy.
+    """
+    names = [*([MODEL] if reward is not None else []), *scorers]
+    if reward is None:
+        return Scoring(one, scorers, weights, names=names)
+    tokenizer = load_tokenizer(reward)
+    on_base = add_reward(one, reward)
+    if on_base and tokenizer.get_vocab() != policy_tokenizer.get_vocab():
+        raise ModelError(f"ppo: {reward.uri} stands on the policy's base and has another vocabulary than its tokenizer")
+    apart = None if on_base else load_reward_model(reward)
+    return Scoring(one, scorers, {MODEL: reward_weight, **weights}, tokenizer, apart, names)
+
+
+def read_as(tokenizer: Any, record: Any, text: str) -> list[int]:
+    """Prompt and answer as a reward model was trained on them: up to the end-of-turn token, what follows it cut.
+
+    A prompt that begins the answer itself has its beginning and the answer as one turn.
+    """
+    prompt = record["prompt"]
+    if prompt and prompt[-1]["role"] == "assistant":
+        prompt, text = prompt[:-1], prompt[-1]["content"] + text
+    ids, learned = encode_turns(tokenizer, prompt, assistant(text))
+    return ids[: len(learned) - learned[::-1].index(1)] if 1 in learned else ids
+
+
+def adapter_rewards(one: OneBase, encoded: Sequence[Sequence[int]]) -> list[float]:
+    """The reward adapter's number for each sequence: its head on the last token that is there, whatever the pad is."""
+    one.use("reward")
+    order = sorted(range(len(encoded)), key=lambda at: (-len(encoded[at]), encoded[at]))
+    found: dict[int, float] = {}
+    while order:
+        rows = max(1, BATCH_TOKENS // len(encoded[order[0]]))
+        places, order = order[:rows], order[rows:]
+        shape = len(places), len(encoded[places[0]])
+        ids, attention = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+        for row, at in enumerate(places):
+            ids[row, : len(encoded[at])] = torch.tensor(encoded[at])
+            attention[row, : len(encoded[at])] = 1
+        with torch.no_grad():
+            hidden = one.hidden(ids.to(one.lm.device), attention.to(one.lm.device))
+            last = hidden[torch.arange(len(places)), attention.sum(1) - 1]
+            given = one.heads["reward"](last).squeeze(-1).tolist()
+        found.update(zip(places, given, strict=True))
+    return [found[at] for at in range(len(encoded))]
