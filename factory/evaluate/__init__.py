@@ -9,6 +9,7 @@ import factory
 def register_steps() -> list[factory.Step]:
     from .answers import answers
     from .choices import choices
+    from .overlap import check_overlap
     from .perplexity import perplexity
 
-    return [answers, choices, perplexity]
+    return [answers, check_overlap, choices, perplexity]
