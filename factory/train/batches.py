@@ -31,6 +31,7 @@ class Example:
     learned: bytes
     group: str  # hash of the prompt: equal prompts share it
     source: str = ""  # where the record is from, if losses are to be told apart
+    id: str = ""  # of the record
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -80,7 +81,7 @@ def encode_examples(
         if learn == "all":
             mask = [0, *[1] * (end - 1)]
         group = digest(["validation", record["prompt"]])
-        examples.append(Example(array("i", ids[:end]), bytes(mask[:end]), group, source_of(record)))
+        examples.append(Example(array("i", ids[:end]), bytes(mask[:end]), group, source_of(record), record["id"]))
     return examples
 
 

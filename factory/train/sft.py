@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from factory import CausalLM, Context, Dataset, Flat, InputError, PromptCompletion, step
 from factory.models.loading import load_config, load_tokenizer
 
-from .batches import Learn, collate, encode_examples, packed_rows, split_validation
+from .batches import Example, Learn, collate, encode_examples, packed_rows, split_validation
 from .methods import Tuned, Tuning, prepare
 from .options import Count, Positive, Share, Training, require_material
 from .results import first_to_last, table, training_rows
 from .sources import source_of, told_apart
+
+if TYPE_CHECKING:
+    from .loop import Plan, Run
 
 
 @step
@@ -54,7 +58,7 @@ def sft(
     """
     if training.early_stopping is not None and validation == 0:
         raise InputError("sft: early_stopping needs held-out records; give validation a share above 0")
-    room = _room(base, max_length)
+    room = room_of(base, max_length)
     import torch
 
     torch.set_num_threads(ctx.threads)
@@ -64,24 +68,11 @@ def sft(
     learned, held = split_validation(examples, validation)
     require_material("sft", len(dataset), len(learned), len(held), training.early_stopping)
     tuned = prepare(base, tuning, ctx.rng("adapters").randrange(2**31 - 1), training)
-    rows: list[Any] = packed_rows(learned, room) if packing else learned
+    rows: Sequence[Any] = learned
     if packing:
         _require_isolation(tuned)
-    from .loop import Held, Material, train
-    from .objective import likelihood
-
-    plan = training.plan(len(rows), tuning.learning_rate, tuning.quantized, neftune=neftune)
-    by_example = weigh == "example"
-    # the first token of an example is never predicted
-    unit = len(held) if by_example else sum(sum(one.learned[1:]) for one in held)
-    material = Material(
-        examples=rows,
-        lengths=[sum(map(len, row)) if packing else len(row) for row in rows],
-        collate=partial(collate, pad_id=tokenizer.pad_token_id or 0, sources=names, by_example=by_example),
-        held=[Held("eval_loss", sorted(held, key=len), unit)] if held else [],
-        objective=likelihood(tuned.model.get_output_embeddings(), names),
-    )
-    run = train(tuned.model, material, plan, ctx)
+        rows = packed_rows(learned, room)
+    plan, run = fine_tune(tuned, rows, held, tokenizer, training, ctx, names, weigh == "example", neftune)
     tuned.save(tokenizer, ctx.output)
     counts = {"records learned": len(learned), "held out": len(held), "dropped": len(dataset) - len(examples)}
     if packing:
@@ -95,7 +86,40 @@ def sft(
     return CausalLM(uri=str(ctx.output), path=ctx.output)
 
 
-def _room(base: CausalLM, max_length: int) -> int:
+def fine_tune(
+    tuned: Tuned,
+    rows: Sequence[Any],
+    held: Sequence[Example],
+    tokenizer: Any,
+    training: Training,
+    ctx: Context,
+    sources: Sequence[str] = (),
+    by_example: bool = False,
+    neftune: float | None = None,
+) -> tuple[Plan, Run]:
+    """Train on the likelihood of what is learned of each row, and measure that of what is held out.
+
+    rows     examples, or lists of them that stand packed in one row
+    sources  names under which losses are told apart; none: only the whole is told
+    """
+    from .loop import Held, Material, train
+    from .objective import likelihood
+
+    tuning = tuned.tuning
+    plan = training.plan(len(rows), tuning.learning_rate, tuning.quantized, neftune=neftune)
+    # the first token of an example is never predicted
+    unit = len(held) if by_example else sum(sum(one.learned[1:]) for one in held)
+    material = Material(
+        examples=rows,
+        lengths=[len(row) if isinstance(row, Example) else sum(map(len, row)) for row in rows],
+        collate=partial(collate, pad_id=tokenizer.pad_token_id or 0, sources=sources, by_example=by_example),
+        held=[Held("eval_loss", sorted(held, key=len), unit)] if held else [],
+        objective=likelihood(tuned.model.get_output_embeddings(), sources),
+    )
+    return plan, train(tuned.model, material, plan, ctx)
+
+
+def room_of(base: CausalLM, max_length: int) -> int:
     """The tokens that a record may have: no more than the base reads."""
     context = getattr(load_config(base).get_text_config(), "max_position_embeddings", None)
     return min(max_length, context or max_length)
