@@ -235,21 +235,21 @@ def fixture_facts() -> Callable[..., list[dict[str, Any]]]:
     return facts
 
 
-@pytest.fixture(name="preferences")
+@pytest.fixture(name="preferences", scope="session")
 def fixture_preferences() -> Callable[..., list[dict[str, Any]]]:
     return preferences
 
 
-@pytest.fixture(name="labelled")
+@pytest.fixture(name="labelled", scope="session")
 def fixture_labelled() -> Callable[..., list[dict[str, Any]]]:
     return labelled
 
 
-@pytest.fixture(name="make_context")
+@pytest.fixture(name="make_context", scope="session")
 def fixture_make_context() -> Callable[..., tuple[Context, Notebook]]:
     return make_context
 
 
-@pytest.fixture(name="write_dataset")
+@pytest.fixture(name="write_dataset", scope="session")
 def fixture_write_dataset() -> Callable[..., Dataset[Any]]:
     return write_dataset
