@@ -14,9 +14,11 @@ from ..engine.store import write_atomic
 from ..errors import InputError, did_you_mean
 from ..plugins import pm
 from .card import CARD, dataset_card
+from .handover import hand_over
 from .looking import target_argument
 from .model_card import model_card
 from .planning import limit_option, planned, recipe_argument, set_option
+from .trainers import TOOLS
 
 FORMS = ("plain", "alpaca", "sharegpt", "chatml", "openai", "trl", "trl_margin")
 
@@ -28,6 +30,7 @@ FORMS = ("plain", "alpaca", "sharegpt", "chatml", "openai", "trl", "trl_margin")
 @click.option(
     "--form", type=click.Choice(FORMS), default="plain", show_default=True, help="The columns a trainer reads."
 )
+@click.option("--for", "tool", type=click.Choice(TOOLS), help="Hand the training of TARGET over to this trainer.")
 @limit_option
 @set_option
 @click.pass_obj
@@ -37,6 +40,7 @@ def export(
     target: str,
     file: Path,
     form: str,
+    tool: str | None,
     limit: int | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -48,8 +52,14 @@ def export(
     Of a TARGET that is a model, a folder gets weights and tokenizer, an adapter merged into its base, and the model's
     card; a FILE that ends in .gguf gets weights and vocabulary as llama.cpp reads them (.Q8_0.gguf or .f16.gguf in
     that form, .vocab.gguf without weights).
+
+    With --for, FILE is a folder that gets what another trainer needs to train TARGET again: the records it learned
+    from and held out, with their masks, a script or configuration with its options, its base and its tokenizer.
     """
     plan = planned(store, recipe, (), limit, overrides)
+    if tool is not None:
+        click.echo(f"{file}: {hand_over(plan, target, tool, file)}")
+        return
     stage = complete(plan, target)
     dataset = opened(stage)
     if isinstance(dataset, Model):
