@@ -19,6 +19,9 @@ pytestmark = [pytest.mark.model, pytest.mark.slow]
 SCRIPT = Path(__file__).with_name("train_tiny.py")
 LORA = {"epochs": 6, "batch_size": 2, "accumulation": 2, "checkpoint_every": 4, "lora": {"r": 4, "dropout": 0.2}}
 FULL = {**LORA, "epochs": 3, "method": "full", "learning_rate": 1e-3}
+PACKED = {"packing": True, "max_length": 96, "epochs": 12, "neftune": 5.0, "optimizer": "adamw_8bit"}
+OURS = {**LORA, **PACKED, "method": "adapter", "bottleneck": 8, "accumulation": 1}
+VIRTUAL = {**LORA, "method": "ptuning", "virtual_tokens": 4}
 STOPPING = {**LORA, "epochs": 40, "learning_rate": 0.005, "validation": 0.3, "early_stopping": 2, "checkpoint_every": 7}
 
 
@@ -48,10 +51,12 @@ def train(model: Path, dataset: Path, run: Path, options: dict[str, Any], moment
         # before any checkpoint, in one half-written, between two, while an old one is removed, in a second epoch
         (LORA, ["step 3", "open checkpoint-4/trainer_state.json", "step 7", "shutil.rmtree checkpoint-4", "step 22"]),
         (FULL, ["step 6", "open checkpoint-12/complete"]),
+        (OURS, ["step 5", "open checkpoint-8/trainer_state.json"]),
+        (VIRTUAL, ["step 9"]),
         # after the best checkpoint or near it, then while the model is saved
         (STOPPING, ["step 5", "step 15", "open model/adapter_config.json"]),
     ],
-    ids=["lora", "full", "early stopping"],
+    ids=["lora", "full", "adapter, 8 bits, packed, noise", "ptuning", "early stopping"],
 )
 def test_killed_and_resumed_ends_the_same(
     options: dict[str, Any], moments: list[str], tiny: CausalLM, tmp_path: Path, facts: Any, write_dataset: Any
