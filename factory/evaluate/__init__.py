@@ -7,9 +7,10 @@ import factory
 
 @factory.hookimpl
 def register_steps() -> list[factory.Step]:
+    from .answer_match import answer_match
     from .answers import answers
     from .choices import choices
     from .overlap import check_overlap
     from .perplexity import perplexity
 
-    return [answers, check_overlap, choices, perplexity]
+    return [answer_match, answers, check_overlap, choices, perplexity]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from factory import Context, Dataset, Drop, Drops, InputError, Record, StepError, step
 
+from .asking import one_line
 from .measured import grid
 from .overlap_search import HOW, find_items, gather_items, read_items, said
 
@@ -159,9 +159,4 @@ def _examples(
         how = f"near, {hit.similarity:.2f}" if hit.how == "near" else hit.how
         record, item = records[hit.record], items[hit.item]
         name = catalogue.set_of(hit.item)
-        yield [how, named(record), _excerpt(said(record)), named(item), name, _excerpt(said(item))]
-
-
-def _excerpt(text: str) -> str:
-    line = " ".join("".join(islice(text, 4 * EXCERPT)).split())
-    return line if len(line) <= EXCERPT else line[:EXCERPT] + " …"
+        yield [how, named(record), one_line(said(record), EXCERPT), named(item), name, one_line(said(item), EXCERPT)]

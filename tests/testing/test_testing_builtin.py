@@ -40,10 +40,10 @@ REFERENCES: dict[str, dict[str, Any]] = {
 }
 # Steps that are not run without a model, which the kit says itself.
 NEED_A_MODEL = {
-    "answers", "backtranslate", "bake_off", "calibrate", "choices", "classifier", "dpo", "evolve", "extend_vocabulary",
-    "from_documents", "grid", "judge", "kto", "magpie", "measure_vocabulary", "merge", "multi_turn",
-    "novel_by_meaning", "perplexity", "ppo", "pretrain", "reward_model", "reward_score", "sample", "score_answers",
-    "self_instruct", "sft",
+    "answer_match", "answers", "backtranslate", "bake_off", "calibrate", "choices", "classifier", "dpo", "evolve",
+    "extend_vocabulary", "from_documents", "grid", "judge", "kto", "magpie", "measure_vocabulary", "merge",
+    "multi_turn", "novel_by_meaning", "perplexity", "ppo", "pretrain", "reward_model", "reward_score", "sample",
+    "score_answers", "self_instruct", "sft",
 }  # fmt: skip
 LEAVE_OUT = {
     "filter_perplexity": "without `model` it reads every record with the bundled one, megabytes included",
