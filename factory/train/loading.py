@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,8 @@ def add_value(one: OneBase, lora: LoraOptions) -> None:
         put_adapter(one, "value", source)
         head = _head(one.lm, one.heads["reward"].weight)
     else:
-        one.peft.add_adapter("value", _config(_targets(one.lm, lora), lora.r, lora.alpha))
+        with _quiet():
+            one.peft.add_adapter("value", _config(_targets(one.lm, lora), lora.r, lora.alpha))
         _to_float(one, "value")
         head = _head(one.lm, None)
     one.readers["value"] = ("value",)
@@ -105,7 +107,8 @@ def put_adapter(one: OneBase, name: str, adapter: Adapter) -> None:
     saved = adapter.config
     config = _config(sorted(adapter.pairs), int(saved["r"]), float(saved["lora_alpha"]), bool(saved.get("use_rslora")))
     try:
-        one.peft.add_adapter(name, config)
+        with _quiet():
+            one.peft.add_adapter(name, config)
     except ValueError as error:
         raise ModelError(f"{one.root}: the {name} adapter does not fit: {str(error).splitlines()[0]}") from error
     _to_float(one, name)
@@ -151,9 +154,16 @@ def _adapter_of(one: OneBase, name: str) -> Adapter:
 def _with_adapter(lm: Any, name: str, config: Any) -> Any:
     from peft import PeftModel
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft reads a name that transformers has renamed
+    with _quiet():
         return PeftModel(lm, config, adapter_name=name, autocast_adapter_dtype=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """peft reads a name that transformers has renamed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def _config(targets: Sequence[str], r: int, alpha: float, rslora: bool = False) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from factory import CausalLM, Context, Dataset, Flat, InputError, ModelError, Prompt, RewardModel, step
 from factory.models.loading import load_tokenizer
@@ -12,6 +12,9 @@ from factory.models.rewards import is_reward_model
 from .adapters import LoraOptions
 from .ppo_options import Algorithm, Practice
 from .rewards import Term, scorers
+
+if TYPE_CHECKING:
+    from .ppo_loop import Run
 
 
 @step
@@ -49,6 +52,31 @@ def ppo(
     tokenizer and chat template. Raises InputError for options that do not go together, ModelError for models that do
     not, StepError when no prompt is left, a reward fails or the loss is not finite.
     """
+    from .loading import save_policy
+    from .ppo_loop import train
+    from .ppo_prompts import report
+
+    run = prepare(dataset, ctx, policy, practice, reward, reward_weight, rewards, code, algorithm, quantize, lora)
+    train(run)
+    save_policy(run.one, policy, run.tokenizer, ctx.output)
+    report(run, policy, reward)
+    return CausalLM(uri=str(ctx.output), path=ctx.output)
+
+
+def prepare(
+    dataset: Dataset[Prompt],
+    ctx: Context,
+    policy: CausalLM,
+    practice: Practice,
+    reward: RewardModel | None,
+    reward_weight: float,
+    rewards: dict[str, Term],
+    code: Path | None,
+    algorithm: Algorithm,
+    quantize: str,
+    lora: LoraOptions,
+) -> Run:
+    """Everything checked, encoded and loaded: a run before its first step. The options are those of the step."""
     if reward is None and not rewards:
         raise InputError("ppo: nothing rewards the answers; name a reward model as `reward`, or checks as `rewards`")
     if is_reward_model(policy):
@@ -56,9 +84,9 @@ def ppo(
     group, checks = practice.group(algorithm), scorers(rewards, code)
     import torch
 
-    from .loading import add_value, load_one_base, save_policy
-    from .ppo_loop import Run, train
-    from .ppo_prompts import ask_for, report
+    from .loading import add_value, load_one_base
+    from .ppo_loop import Run
+    from .ppo_prompts import ask_for
     from .rollouts import stop_ids
     from .scoring import load_scoring
 
@@ -71,9 +99,4 @@ def ppo(
     scoring = load_scoring(one, tokenizer, reward, reward_weight, checks, weights)
     if algorithm == "gae":
         add_value(one, lora)
-    ends = stop_ids(one.lm, tokenizer)
-    run = Run(ctx, one, tokenizer, scoring, practice, algorithm, group, asked, held, ends)
-    train(run)
-    save_policy(one, policy, tokenizer, ctx.output)
-    report(run, policy, reward)
-    return CausalLM(uri=str(ctx.output), path=ctx.output)
+    return Run(ctx, one, tokenizer, scoring, practice, algorithm, group, asked, held, stop_ids(one.lm, tokenizer))

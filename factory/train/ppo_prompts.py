@@ -57,12 +57,12 @@ def ask_for(
             group = digest(["validation", record["prompt"]])
             asked.append((Asked(record, ids), Example(array("i", ids), b"", group)))
     if not asked:
-        raise StepError(
-            f"ppo: of {len(dataset)} prompts none is left; a prompt and {room} new tokens must fit {context}"
-        )
+        needs = f"a prompt and {room} new tokens must fit into {context}"
+        raise StepError(f"ppo: of {len(dataset)} prompts none is left to answer; {needs}")
     held = {example.group for example in split_validation([example for _, example in asked], validation)[1]}
     learned = [one for one, example in asked if example.group not in held]
-    return learned, [one for one, example in asked if example.group in held][:EVALUATED]
+    shown = {example.group: one for one, example in asked if example.group in held}  # equal prompts once
+    return learned, list(shown.values())[:EVALUATED]
 
 
 def prompts_of(run: Run, number: int, count: int) -> list[Asked]:

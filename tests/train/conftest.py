@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ from factory import (
 )
 from factory.engine.schema import encode, schema_of, shape_record
 from factory.models.extension import Extension
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
@@ -56,6 +59,7 @@ class Notebook:
     logged: dict[int, dict[str, float]] = field(default_factory=dict)
     sections: dict[str, str] = field(default_factory=dict)
     told: list[tuple[int, int]] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
 
     def memos(self, function: Callable[..., Any], items: Iterable[Any], *args: Any) -> list[Any]:
         raise AssertionError("no step of this room maps")
@@ -73,6 +77,9 @@ class Notebook:
 
     def report(self, title: str, body: str) -> None:
         self.sections[title] = body
+
+    def alarm(self, says: str, examples: list[dict[str, Any]]) -> None:
+        self.alarms.append(says)
 
     def tell(self, done: int, total: int, note: str) -> None:
         self.told.append((done, total))

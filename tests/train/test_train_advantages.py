@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.model
@@ -44,7 +44,6 @@ def tensors(made: dict[str, Any], *names: str) -> list[Any]:
     return [torch.tensor(made[name]) for name in names]
 
 
-@settings(deadline=None)
 @given(answers())
 def test_rewards_of_tokens_sum_to_score_minus_divergence(made: dict[str, Any]) -> None:
     from factory.train.advantages import token_rewards
@@ -66,7 +65,6 @@ def gae_of_one(rewards: Any, values: Any, gamma: float, lam: float) -> list[floa
     return [sum((gamma * lam) ** ahead * errors[t + ahead] for ahead in range(end - t)) for t in range(end)]
 
 
-@settings(deadline=None)
 @given(answers())
 def test_gae_is_the_discounted_sum_of_later_errors(made: dict[str, Any]) -> None:
     from factory.train.advantages import gae, token_rewards
@@ -83,7 +81,6 @@ def test_gae_is_the_discounted_sum_of_later_errors(made: dict[str, Any]) -> None
         assert not returns[row, length:].any()
 
 
-@settings(deadline=None)
 @given(answers())
 def test_with_lambda_1_a_return_is_what_is_still_earned(made: dict[str, Any]) -> None:
     """A law that needs no value: with γ = λ = 1 the values cancel out of the returns."""
@@ -96,7 +93,6 @@ def test_with_lambda_1_a_return_is_what_is_still_earned(made: dict[str, Any]) ->
     np.testing.assert_allclose(returns[made["mask"]], still[made["mask"]], rtol=1e-6, atol=1e-6)
 
 
-@settings(deadline=None)
 @given(answers())
 def test_whitening_looks_at_tokens_alone(made: dict[str, Any]) -> None:
     from factory.train.advantages import whiten
@@ -108,7 +104,6 @@ def test_whitening_looks_at_tokens_alone(made: dict[str, Any]) -> None:
     assert not white[~made["mask"]].any()
 
 
-@settings(deadline=None)
 @given(st.integers(1, 5), st.integers(2, 6), st.integers(0, 2**32 - 1), st.booleans())
 def test_groups_are_compared_within_themselves(groups: int, size: int, seed: int, equal: bool) -> None:
     import torch
@@ -131,7 +126,6 @@ def test_groups_are_compared_within_themselves(groups: int, size: int, seed: int
     assert flat_groups(flat, size).tolist() == [not np.ptp(row) for row in scores]
 
 
-@settings(deadline=None)
 @given(st.integers(1, 20), st.integers(0, 2**32 - 1), st.floats(0.05, 0.5))
 def test_clipped_losses_and_their_gradients(tokens: int, seed: int, clip: float) -> None:
     import torch
@@ -159,7 +153,6 @@ def test_clipped_losses_and_their_gradients(tokens: int, seed: int, clip: float)
     np.testing.assert_allclose(found, np.maximum((values - returns) ** 2, (near - returns) ** 2) / 2, **NEAR)
 
 
-@settings(deadline=None)
 @given(st.integers(2, 30), st.integers(0, 2**32 - 1))
 def test_both_estimators_have_the_divergence_as_their_mean(size: int, seed: int) -> None:
     import torch

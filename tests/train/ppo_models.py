@@ -1,0 +1,79 @@
+"""What PPO's tests need: random adapters of the tiny model as SFT and reward training leave them, and prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from factory import CausalLM, RewardModel, user
+from factory.train.rewards import Term
+
+THINGS = ("list", "set", "dict", "tuple", "string", "function", "class", "module", "generator", "loop")
+VOWELS = """
+def vowels(answer, record):
+    return sum(letter in "aeiou" for letter in answer) / max(1, len(answer))
+"""
+# Quick steps of few short answers.
+QUICK: dict[str, Any] = {
+    "max_steps": 2,
+    "prompts_per_step": 6,
+    "max_new_tokens": 6,
+    "batch_size": 4,
+    "learning_rate": 1e-2,
+    "value_learning_rate": 1e-2,
+    "validation": 0.2,
+}
+
+
+def prompts(times: int = 1) -> list[dict[str, Any]]:
+    asked = [f"What is a {thing}?" for _ in range(times) for thing in THINGS]
+    return [{"id": f"{at:03x}", "prompt": user(question)} for at, question in enumerate(asked)]
+
+
+def vowels(folder: Path) -> dict[str, Any]:
+    """Options under which vowels are rewarded."""
+    code = folder / "checks.py"
+    code.write_text(VOWELS)
+    return {"rewards": {"vowels": Term(function="vowels")}, "code": code}
+
+
+def adapter(base: CausalLM, folder: Path, seed: int, r: int = 3, **config: Any) -> CausalLM:
+    """A LoRA of random products, as one that was trained, with the base's tokenizer."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    torch.manual_seed(seed)
+    options = {"r": r, "lora_alpha": 2 * r, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **config}
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base.path), LoraConfig(**options))
+    randomise(model)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base.path).save_pretrained(folder)
+    return CausalLM(uri=str(folder), path=folder)
+
+
+def reward_adapter(base: CausalLM, folder: Path, seed: int, r: int = 2) -> RewardModel:
+    """A sequence classifier with one label as a LoRA and a head, as peft saves it."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    torch.manual_seed(seed)
+    model = AutoModelForSequenceClassification.from_pretrained(base.path, num_labels=1, pad_token_id=1)
+    config = LoraConfig(
+        r=r, lora_alpha=r, target_modules=["q_proj", "down_proj"], task_type="SEQ_CLS", modules_to_save=["score"]
+    )
+    adapted = get_peft_model(model, config)
+    randomise(adapted)
+    adapted.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base.path).save_pretrained(folder)
+    return RewardModel(uri=str(folder), path=folder)
+
+
+def randomise(model: Any) -> None:
+    import torch
+
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name or "modules_to_save" in name:
+                weight.normal_(std=0.1)
