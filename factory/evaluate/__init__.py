@@ -12,5 +12,7 @@ def register_steps() -> list[factory.Step]:
     from .choices import choices
     from .overlap import check_overlap
     from .perplexity import perplexity
+    from .side_by_side import side_by_side
+    from .win_rate import win_rate
 
-    return [answer_match, answers, check_overlap, choices, perplexity]
+    return [answer_match, answers, check_overlap, choices, perplexity, side_by_side, win_rate]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from factory import Answer, Budget, CausalLM, Context, Dataset, Model, PromptCom
 from factory.engine.memo import Memo, write_memo
 from factory.engine.records import columns
 from factory.engine.schema import encode, schema_of, shape_record
+
+sys.path.insert(0, str(Path(__file__).parent))  # for rote
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"

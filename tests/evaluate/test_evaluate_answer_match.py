@@ -5,39 +5,18 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rote import Rote
 
-from factory import Answer, CausalLM, Context, InputError, Request, StepError, assistant, text_of, user
+from factory import Context, InputError, StepError, assistant, user
 from factory.evaluate.answer_match import answer_match
 from factory.evaluate.asking import count_requests
 from factory.evaluate.matching import exact_match, extracted, f1, last_number, normalised, rouge_l
-
-
-@dataclass(frozen=True)
-class Rote(CausalLM):
-    """Answers a prompt's last turn with what it has learned by rote; what it does not know is a failed request."""
-
-    known: dict[str, str] = field(default_factory=dict, hash=False)
-
-    def open(self, threads: int = 2) -> Any:
-        return self
-
-    def close(self) -> None:
-        pass
-
-    def submit(self, requests: Sequence[Request]) -> Future[list[Answer]]:
-        said = self.known.get(text_of(requests[0].messages[-1]))
-        future: Future[list[Answer]] = Future()
-        future.set_result([Answer(finish="failed", error="overloaded") if said is None else Answer(said)])
-        return future
 
 
 def pairs(*rows: tuple[str, str], subject: str = "") -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ NEED_A_MODEL = {
     "answer_match", "answers", "backtranslate", "bake_off", "calibrate", "choices", "classifier", "dpo", "evolve",
     "extend_vocabulary", "from_documents", "grid", "judge", "kto", "magpie", "measure_vocabulary", "merge",
     "multi_turn", "novel_by_meaning", "perplexity", "ppo", "pretrain", "reward_model", "reward_score", "sample",
-    "score_answers", "self_instruct", "sft",
+    "score_answers", "self_instruct", "sft", "side_by_side",
 }  # fmt: skip
 LEAVE_OUT = {
     "filter_perplexity": "without `model` it reads every record with the bundled one, megabytes included",
