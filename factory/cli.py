@@ -26,6 +26,7 @@ COMMANDS = {
     "steps": ("listing", "List the steps a recipe can use, or explain one."),
     "plugins": ("listing", "List the plugins that are loaded and what each brings."),
     "seeds": ("seeds", "Check a set of seed tasks: mistakes, near-duplicates, what it covers."),
+    "doctor": ("doctor", "Tell what this machine has and lacks, and whether training is correct on it."),
     "chat": ("chat", "Talk to a model that was built, or to any other."),
     "export": ("copying", "Write a dataset to a file, a model to a folder, or both for another trainer."),
     "new": ("copying", "Copy a recipe that comes with the factory, with its seed tasks."),
