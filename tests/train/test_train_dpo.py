@@ -114,6 +114,19 @@ def test_references_are_computed_once_and_read_again(
     assert noted.logged[1]["rewards/margins"] == pytest.approx(notebook.logged[1]["rewards/margins"] + 1, abs=1e-4)
 
 
+def test_the_reference_is_the_base_whatever_the_method_puts_before_the_text(
+    tiny: CausalLM, pairs: Any, tmp_path: Path, make_context: Any
+) -> None:
+    import numpy as np
+
+    found = []
+    for method in ("full", "prompt"):
+        context, _ = make_context(tmp_path / method)
+        dpo.function(pairs, context, tiny, method=method, max_steps=1)
+        found.append(np.load(tmp_path / method / "work" / "references.npy"))
+    assert found[0] == pytest.approx(found[1], abs=1e-4)
+
+
 @pytest.mark.parametrize("method", ["lora", "qlora"])
 def test_adapters_move_at_the_default_rate(
     method: Any, tiny: CausalLM, pairs: Any, tmp_path: Path, make_context: Any

@@ -14,11 +14,21 @@ from pathlib import Path
 
 from conftest import Notebook, make_context
 
-from factory import CausalLM, Dataset, PromptCompletion, Shard, Text
+from factory import CausalLM, Dataset, Preference, PromptCompletion, Shard, Text, Unpaired
+from factory.train.dpo import dpo
+from factory.train.kto import kto
 from factory.train.pretrain import pretrain
+from factory.train.reward_model import reward_model
 from factory.train.sft import sft
 
-step, kind = {"sft": (sft, PromptCompletion), "pretrain": (pretrain, Text)}[sys.argv[1]]
+STEPS = {
+    "dpo": (dpo, Preference),
+    "kto": (kto, Unpaired),
+    "pretrain": (pretrain, Text),
+    "reward_model": (reward_model, Preference),
+    "sft": (sft, PromptCompletion),
+}
+step, kind = STEPS[sys.argv[1]]
 model, records, run = map(Path, sys.argv[2:5])
 given_options = json.loads(sys.argv[5])
 event, _, name = sys.argv[6].partition(" ") if len(sys.argv) > 6 else ("", "", "")
