@@ -143,15 +143,45 @@ def test_what_cannot_be_merged(tiny: CausalLM, tmp_path: Path, make_context: Any
         merge.function(tiny, context)
     with pytest.raises(InputError, match="into is dequantized, but quantized is not given"):
         merge.function(tiny, context, into="dequantized")
-    prefix = CausalLM(uri="prefix", path=tmp_path / "prefix")
-    from peft import PrefixTuningConfig, get_peft_model
 
-    from factory.models.loading import load_causal_lm
 
-    kind = PrefixTuningConfig("CAUSAL_LM", num_virtual_tokens=2)
-    get_peft_model(load_causal_lm(tiny), kind).save_pretrained(str(prefix.path))
-    with pytest.raises(ModelError, match="of the kind PREFIX_TUNING, which works beside the weights"):
-        merge.function(prefix, context)
+def tuned(base: CausalLM, method: Any, folder: Path) -> CausalLM:
+    """What a method saves, with values far from where it begins."""
+    import torch
+
+    from factory.models.loading import load_tokenizer
+    from factory.train.methods import Tuning, prepare
+
+    made = prepare(base, Tuning(method=method, virtual_tokens=2, bottleneck=4), 0)
+    torch.manual_seed(3)
+    for weight in made.model.parameters():
+        if weight.requires_grad:
+            weight.data += 0.05 * torch.randn_like(weight)
+    made.save(load_tokenizer(base), folder)
+    return CausalLM(uri=method, path=folder)
+
+
+@pytest.mark.parametrize("method", ["dora", "ia3", "layernorm"])
+def test_other_changes_of_weights_are_merged_too(
+    method: str, tiny: CausalLM, tmp_path: Path, make_context: Any
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    made = tuned(tiny, method, tmp_path / method)
+    merged = merge.function(made, make_context(tmp_path)[0])
+    found = logits(AutoModelForCausalLM.from_pretrained(merged.path))
+    assert torch.allclose(found, logits(unmerged(tiny, made)), atol=1e-4)
+    assert not torch.allclose(found, logits(AutoModelForCausalLM.from_pretrained(tiny.path)), atol=1e-2)
+
+
+@pytest.mark.parametrize("method", ["prefix", "adapter", "bitfit"])
+def test_what_works_beside_the_weights_cannot_be_merged(
+    method: str, tiny: CausalLM, tmp_path: Path, make_context: Any
+) -> None:
+    made = tuned(tiny, method, tmp_path / method)
+    with pytest.raises(ModelError, match=f"{method} is an adapter of the kind [A-Z_]+, which works beside the weights"):
+        merge.function(made, make_context(tmp_path)[0])
 
 
 def test_an_adapter_with_values_that_are_not_finite_is_refused(
