@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from .batches import IGNORED
 
@@ -27,20 +28,56 @@ def token_nll(
     tokens × vocabulary × 12 bytes, and a prompt's tokens cost none. Virtual tokens before the text, which some adapters
     put there, are left out.
     """
+    labels, states, logits = _before_labels(model, head, batch)
+    if states is not None:
+        return chunked_nll(states, labels, head, weights)
+    each = functional.cross_entropy(logits.float(), labels, reduction="none")
+    return (each if weights is None else each * weights).sum(), each.detach()
+
+
+def token_logps(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """log π of every labelled token, in nats: (tokens). Each has a gradient of its own, unlike those of `token_nll`.
+
+    Where not all logits fit into a chunk they are made chunk by chunk, and again in the backward pass.
+    """
+    labels, states, logits = _before_labels(model, head, batch)
+    if states is None:
+        return -functional.cross_entropy(logits.float(), labels, reduction="none")
+
+    def of_chunk(few: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        return -functional.cross_entropy(head(few).float(), wanted, reduction="none")
+
+    size = _chunk_of(head)
+    if len(labels) <= size or not torch.is_grad_enabled():
+        parts = [of_chunk(*few) for few in zip(states.split(size), labels.split(size), strict=True)]
+    else:
+        chunks = zip(states.split(size), labels.split(size), strict=True)
+        parts = [checkpoint(of_chunk, *few, use_reentrant=False) for few in chunks]
+    return torch.cat(parts)
+
+
+def _before_labels(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, Any, Any]:
+    """(the labels there are, what goes into the head before each of them, None); of a model that scales or caps its
+    logits behind the head (Gemma 2, Granite, Cohere) the second is None and the third are the logits.
+    """
     inputs = {name: value for name, value in batch.items() if name != "labels"}
     labels = batch["labels"][:, 1:]
     wanted, length = labels != IGNORED, batch["labels"].shape[1]
-    if not BARE_HEADS.get(head, True):
-        logits = _through_head(model, head, inputs, lambda hidden: hidden[:, -length:][:, :-1][wanted])[0]
-        each = functional.cross_entropy(logits.float(), labels[wanted], reduction="none")
-        return (each if weights is None else each * weights).sum(), each.detach()
-    first, hidden = _through_head(model, head, inputs, lambda hidden: hidden[:, :1])
-    if head not in BARE_HEADS:
-        with torch.no_grad():
-            BARE_HEADS[head] = torch.allclose(first, head(hidden[:, :1]), rtol=1e-4, atol=1e-4)
-        if not BARE_HEADS[head]:  # logits are scaled or capped behind the head (Gemma 2, Granite, Cohere)
-            return token_nll(model, head, batch, weights)
-    return chunked_nll(hidden[:, -length:][:, :-1][wanted], labels[wanted], head, weights)
+    if BARE_HEADS.get(head, True):
+        first, hidden = _through_head(model, head, inputs, lambda hidden: hidden[:, :1])
+        if head not in BARE_HEADS:
+            with torch.no_grad():
+                BARE_HEADS[head] = torch.allclose(first, head(hidden[:, :1]), rtol=1e-4, atol=1e-4)
+        if BARE_HEADS[head]:
+            return labels[wanted], hidden[:, -length:][:, :-1][wanted], None
+    logits = _through_head(model, head, inputs, lambda hidden: hidden[:, -length:][:, :-1][wanted])[0]
+    return labels[wanted], None, logits
+
+
+def _chunk_of(head: Any) -> int:
+    """Tokens whose logits are made at a time."""
+    vocabulary = int(getattr(head, "out_features", 0)) or int(head.weight.shape[0])
+    return max(16, LOGITS // vocabulary)
 
 
 def chunked_nll(
@@ -67,8 +104,7 @@ class _Chunked(torch.autograd.Function):  # type: ignore[misc]
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         to_hidden = torch.empty_like(hidden) if learned else None
         to_parameters = [torch.zeros_like(weight) for weight in parameters] if learned else []
-        vocabulary = int(getattr(head, "out_features", 0)) or int(head.weight.shape[0])
-        size = max(16, LOGITS // vocabulary)
+        size = _chunk_of(head)
         for start in range(0, len(labels), size):
             few = slice(start, start + size)
             part = hidden[few].detach().requires_grad_(learned)

@@ -13,31 +13,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from factory import Context
 
 from .batches import IGNORED, Example, collate
+from .cross_entropy import token_logps
 
 FILE = "references.npy"
 
 
 def sequence_logps(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Σ log π(token | what stands before it) over the labelled tokens of each row, in nats: (rows).
-
-    The model is called with input_ids and attention_mask and without a cache. The head sees only the positions before
-    a labelled token; virtual tokens before the text are left out.
-    """
+    """Σ log π(token | what stands before it) over the labelled tokens of each row, in nats: (rows)."""
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}
     labels = batch["labels"][:, 1:]
-    wanted, length = labels != IGNORED, batch["labels"].shape[1]
-    hook = head.register_forward_pre_hook(lambda _, given: (given[0][:, -length:-1][wanted], *given[1:]))
-    try:
-        outputs = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
-    finally:
-        hook.remove()
-    found = -functional.cross_entropy(outputs.logits.float(), labels[wanted], reduction="none")
-    rows = torch.arange(len(labels), device=labels.device).unsqueeze(1).expand_as(labels)[wanted]
-    return torch.zeros(len(labels), device=labels.device).index_add(0, rows, found)
+    rows = torch.arange(len(labels), device=labels.device).unsqueeze(1).expand_as(labels)[labels != IGNORED]
+    return torch.zeros(len(labels), device=labels.device).index_add(0, rows, token_logps(model, head, inputs))
 
 
 def without_dropout(model: Any) -> Any:

@@ -70,3 +70,30 @@ def test_logits_that_are_capped_behind_the_head_are_seen_capped(capped: float | 
     model.zero_grad()
     theirs.backward()
     assert torch.allclose(found, model.model.embed_tokens.weight.grad, atol=1e-5)
+
+
+@pytest.mark.parametrize("capped", [None, 0.05])
+def test_each_token_has_a_gradient_of_its_own(capped: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from factory.train import cross_entropy
+
+    monkeypatch.setattr(cross_entropy, "LOGITS", 16 * VOCABULARY)
+    model = gemma(capped)
+    ids = torch.randint(VOCABULARY, (4, 12))
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids.clone()}
+    batch["labels"][:, :3] = -100
+    head = model.get_output_embeddings()
+    sizes: list[int] = []
+    head.register_forward_hook(lambda _, given, made: sizes.append(len(made)))
+    ours = cross_entropy.token_logps(model, head, batch)
+    whole = torch.log_softmax(model(input_ids=ids).logits[:, 2:-1].float(), -1)
+    theirs = whole.gather(-1, ids[:, 3:, None]).flatten()
+    assert torch.allclose(ours, theirs, atol=1e-5)
+    if capped is None:
+        assert 36 not in sizes  # 16, 16 and 4, where no chunk is too large
+    weights = torch.rand(36)
+    found = torch.autograd.grad((weights * ours).sum(), model.model.embed_tokens.weight)[0]
+    assert torch.allclose(
+        found, torch.autograd.grad((weights * theirs).sum(), model.model.embed_tokens.weight)[0], atol=1e-5
+    )
