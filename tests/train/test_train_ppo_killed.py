@@ -1,4 +1,4 @@
-"""A ppo run killed with SIGKILL and started again goes on with the losses of one that was not, and ends with its bytes."""
+"""A ppo run that is killed and begun again has the losses of an undisturbed one and ends with its bytes."""
 
 from __future__ import annotations
 
