@@ -190,7 +190,7 @@ RECIPE = """
 name: exam
 evaluation: [exam]
 targets:
-  exam: {from: exam.jsonl}
+  exam: {from: held_out.jsonl}
   tasks:
     from: train.jsonl
     steps:
@@ -201,13 +201,15 @@ targets:
 @pytest.mark.builds
 def test_a_recipe_that_would_train_on_its_exam_stops(tmp_path: Path) -> None:
     """The recipe's `evaluation:` is what the step is given; what it drops lies beside what it keeps."""
-    (tmp_path / "exam.jsonl").write_text('{"prompt": "Name a river.", "completion": "Elbe"}\n')
+    (tmp_path / "held_out.jsonl").write_text('{"prompt": "Name a river.", "completion": "Elbe"}\n')
     (tmp_path / "train.jsonl").write_text(
         '{"prompt": "Name a town.", "completion": "Ulm"}\n{"prompt": "name a RIVER", "completion": "Oder"}\n'
     )
     recipe = tmp_path / "exam.yaml"
     recipe.write_text(RECIPE % "")
-    with pytest.raises(StepError, match=r"1 of 2 records .* \(train.jsonl#2\), which is .* \(exam.jsonl#1\) of '1'"):
+    with pytest.raises(
+        StepError, match=r"1 of 2 records .* \(train.jsonl#2\), which is .* \(held_out.jsonl#1\) of '1'"
+    ):
         build(recipe)
     recipe.write_text(RECIPE % ": {drop: true}")
     built = build(recipe)
