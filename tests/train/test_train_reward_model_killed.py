@@ -8,7 +8,8 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def run(tiny: CausalLM, tmp_path: Path, preferences: Any, labelled: Any, write_d
     return start
 
 
-def assert_ends_the_same(run: Any, step: str, options: dict[str, Any], moments: list[str]) -> None:
+def assert_ends_the_same(run: Any, step: str, options: dict[str, Any], moments: Iterable[str]) -> None:
     undisturbed, logged, sections = run(step, "whole", options)
     for moment in moments:
         run(step, "killed", options, moment)
@@ -84,5 +85,10 @@ def test_killed_at_chosen_moments(run: Any, step: str, options: dict[str, Any], 
 
 @pytest.mark.parametrize("options", [LORA, FULL], ids=["lora", "full"])
 def test_a_reward_model_killed_at_ten_random_moments(run: Any, options: dict[str, Any]) -> None:
-    options = {**options, "checkpoint_every": 2}
-    assert_ends_the_same(run, "reward_model", options, [f"after {random.uniform(0.1, 2.5):.2f}" for _ in range(10)])
+    begun = time.monotonic()
+
+    def moments() -> Iterator[str]:
+        lasted = time.monotonic() - begun  # of the undisturbed run: the moments lie all over it
+        yield from (f"after {random.uniform(0.1, 1) * lasted:.2f}" for _ in range(10))
+
+    assert_ends_the_same(run, "reward_model", {**options, "checkpoint_every": 2}, moments())
