@@ -34,6 +34,8 @@ def parts_of(model: Model) -> tuple[Model, Path]:
 
 def put_on(base: PreTrainedModel, folder: Path) -> Any:
     """The base with the adapter in front of its weights, as it was trained."""
+    import warnings
+
     from peft import PeftModel
 
     for module in base.modules():
@@ -41,7 +43,9 @@ def put_on(base: PreTrainedModel, folder: Path) -> Any:
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     try:
-        return PeftModel.from_pretrained(base, folder).eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft reads a name that transformers has renamed
+            return PeftModel.from_pretrained(base, folder).eval()
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(f"peft cannot put {folder} on its base: {str(error).splitlines()[0]}") from error
 

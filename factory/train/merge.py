@@ -92,5 +92,6 @@ def _table(
     lines = ["| merged into | largest logit difference | mean | same likeliest token |", "|---|---|---|---|"]
     lines += [f"| {name} | {most:.2e} | {mean:.2e} | {same:.1%} |" for name, (most, mean, same) in rows.items()]
     held = f"in {quantized}" if quantized else "not quantized"
-    said = f"Against the adapter {model.uri} on {base.uri}, {held}. Saved: merged into {place}, as {stored}."
+    under = base.path.name if base.path else base.uri  # a card that is published names no folder of this machine
+    said = f"Against the adapter {model.uri} on {under}, {held}. Saved: merged into {place}, as {stored}."
     return "\n".join([*lines, "", said])
