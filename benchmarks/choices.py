@@ -3,7 +3,7 @@
 It lives in an environment of its own, which has no factory:
 
     python -m venv peers && peers/bin/pip install lm-eval==0.4.13 accelerate
-    python benchmarks/choices.py ours FOLDER [--model bundled:smollm2] [--items 200] [--shots 0]
+    python benchmarks/choices.py ours FOLDER [--model bundled:smollm2] [--items 200] [--shots 0] [--bos]
     peers/bin/python benchmarks/choices.py theirs FOLDER
 
 `ours` writes the questions, the model (a tiny random one unless named) and what the step makes of them; `theirs` runs
@@ -56,7 +56,7 @@ def questions(count: int) -> list[dict[str, Any]]:
     return found
 
 
-def ours(folder: Path, uri: str, items: int, shots: int) -> None:
+def ours(folder: Path, uri: str, items: int, shots: int, bos: bool) -> None:
     """Questions, model and the step's results, into `folder`."""
     from factory import CausalLM, user
     from factory.evaluate.choices import Asking, answered
@@ -68,7 +68,7 @@ def ours(folder: Path, uri: str, items: int, shots: int) -> None:
     rows = questions(items + shots)
     for name, some in (("test", rows[shots:]), ("dev", rows[:shots])):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some), encoding="utf-8")
-    model = open_model(uri) if uri else tiny(folder / "model")
+    model = open_model(uri) if uri else tiny(folder / "model", bos)
     assert isinstance(model, CausalLM)
     records = [{"id": str(row["number"]), "prompt": user(row["question"]), **row} for row in rows]
     asking = Asking("continuation", 1, " ", False, {"ours": shots}, Shots("choices", records[:shots]))
@@ -87,10 +87,10 @@ class Quiet:
     def progress(self, done: int, total: int, note: str = "") -> None: ...
 
 
-def tiny(folder: Path) -> Any:
-    """A random Llama of 40,000 weights with a byte-level tokenizer."""
+def tiny(folder: Path, bos: bool) -> Any:
+    """A random Llama of 85,000 weights with a byte-level tokenizer, which may begin every text with a bos token."""
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     from factory.models import Local
@@ -102,7 +102,11 @@ def tiny(folder: Path) -> Any:
     bpe.train_from_iterator(
         [" ".join(WORDS)] * 9, trainers.BpeTrainer(vocab_size=400, special_tokens=["<eos>"], initial_alphabet=alphabet)
     )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<eos>", pad_token="<eos>")
+    if bos:
+        bpe.post_processor = processors.TemplateProcessing(single="<eos> $A", special_tokens=[("<eos>", 0)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, eos_token="<eos>", bos_token="<eos>" if bos else None, pad_token="<eos>"
+    )
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
         max_position_embeddings=2048, initializer_range=0.3,
@@ -154,8 +158,9 @@ if __name__ == "__main__":
     parser.add_argument("--model", default="")
     parser.add_argument("--items", type=int, default=200)
     parser.add_argument("--shots", type=int, default=0)
+    parser.add_argument("--bos", action="store_true", help="the tiny model's tokenizer begins texts with a bos token")
     given = parser.parse_args()
     if given.whose == "ours":
-        ours(given.folder, given.model, given.items, given.shots)
+        ours(given.folder, given.model, given.items, given.shots, given.bos)
     else:
         theirs(given.folder)
