@@ -15,6 +15,7 @@ from factory.train.reward_model import reward_model
 from factory.train.sft import sft
 
 pytestmark = pytest.mark.model
+slow = pytest.mark.slow
 FAST = {"epochs": 4, "learning_rate": 1e-2, "batch_size": 4, "validation": 0.3, "evaluations": 1}
 
 
@@ -27,7 +28,7 @@ def losses(notebook: Any) -> list[float]:
     return [entry["train_loss"] for _, entry in sorted(notebook.logged.items()) if "train_loss" in entry]
 
 
-@pytest.mark.parametrize("method", ["lora", "qlora", "full", "prompt"])
+@pytest.mark.parametrize("method", ["lora", *(pytest.param(one, marks=slow) for one in ("qlora", "full", "prompt"))])
 def test_methods_learn_to_prefer_the_chosen_of_held_out_pairs(
     method: Any, tiny: CausalLM, pairs: Any, tmp_path: Path, make_context: Any
 ) -> None:
@@ -47,6 +48,7 @@ def test_methods_learn_to_prefer_the_chosen_of_held_out_pairs(
     assert f"| held-out rewards/accuracies | {first['eval_rewards/accuracies']:.4f} →" in notebook.sections["Training"]
 
 
+@slow
 @pytest.mark.parametrize("loss", ["ipo", "hinge"])
 def test_other_losses_learn(loss: Any, tiny: CausalLM, pairs: Any, tmp_path: Path, make_context: Any) -> None:
     context, notebook = make_context(tmp_path / "run")
@@ -114,6 +116,7 @@ def test_references_are_computed_once_and_read_again(
     assert noted.logged[1]["rewards/margins"] == pytest.approx(notebook.logged[1]["rewards/margins"] + 1, abs=1e-4)
 
 
+@slow
 def test_the_reference_is_the_base_whatever_the_method_puts_before_the_text(
     tiny: CausalLM, pairs: Any, tmp_path: Path, make_context: Any
 ) -> None:
@@ -127,7 +130,7 @@ def test_the_reference_is_the_base_whatever_the_method_puts_before_the_text(
     assert found[0] == pytest.approx(found[1], abs=1e-4)
 
 
-@pytest.mark.parametrize("method", ["lora", "qlora"])
+@pytest.mark.parametrize("method", ["qlora", pytest.param("lora", marks=slow)])
 def test_adapters_move_at_the_default_rate(
     method: Any, tiny: CausalLM, pairs: Any, tmp_path: Path, make_context: Any
 ) -> None:
@@ -138,7 +141,7 @@ def test_adapters_move_at_the_default_rate(
     states = []
     for name, rate in (("start", 1e-30), ("end", None)):
         context, _ = make_context(tmp_path / name)
-        made = dpo.function(pairs, context, tiny, method=method, max_steps=20, learning_rate=rate, batch_size=2)
+        made = dpo.function(pairs, context, tiny, method=method, max_steps=5, learning_rate=rate, batch_size=2)
         states.append(load_file(made.path / "adapter_model.safetensors"))
     start, end = states
     moved = lost = count = 0
@@ -151,6 +154,7 @@ def test_adapters_move_at_the_default_rate(
     assert lost / count > 0.7  # what adapters in bfloat16 would have lost
 
 
+@slow
 def test_dropout_is_off(tiny: CausalLM, pairs: Any, tmp_path: Path, make_context: Any) -> None:
     found = []
     for name, dropout in (("with", 0.5), ("without", 0.0)):

@@ -19,7 +19,7 @@ def answers(tmp_path: Path, labelled: Any, write_dataset: Any) -> Dataset[Unpair
     return write_dataset(tmp_path / "answers.parquet", labelled(), Unpaired)  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("method", ["lora", "qlora", "full"])
+@pytest.mark.parametrize("method", ["lora", *(pytest.param(one, marks=pytest.mark.slow) for one in ("qlora", "full"))])
 def test_every_method_learns_to_prefer_good_held_out_answers(
     method: Any, tiny: CausalLM, answers: Any, tmp_path: Path, make_context: Any
 ) -> None:

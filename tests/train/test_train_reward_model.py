@@ -221,6 +221,7 @@ def test_all_pairs_of_a_prompt_weigh_as_one(tiny: CausalLM, tmp_path: Path, make
     assert loss.item() == pytest.approx(sum(means) / 2, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_margin_asks_for_a_wider_gap_and_centring_keeps_rewards_about_zero(
     tiny: CausalLM, tmp_path: Path, preferences: Any, make_context: Any, write_dataset: Any
 ) -> None:
