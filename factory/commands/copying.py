@@ -14,11 +14,10 @@ from ..engine.store import write_atomic
 from ..errors import InputError, did_you_mean
 from ..plugins import pm
 from .card import CARD, dataset_card
-from .handover import hand_over
+from .handover import TOOLS, hand_over
 from .looking import target_argument
 from .model_card import model_card
 from .planning import limit_option, planned, recipe_argument, set_option
-from .trainers import TOOLS
 
 FORMS = ("plain", "alpaca", "sharegpt", "chatml", "openai", "trl", "trl_margin")
 
@@ -53,8 +52,8 @@ def export(
     card; a FILE that ends in .gguf gets weights and vocabulary as llama.cpp reads them (.Q8_0.gguf or .f16.gguf in
     that form, .vocab.gguf without weights).
 
-    With --for, FILE is a folder that gets what another trainer needs to train TARGET again: the records it learned
-    from and held out, with their masks, a script or configuration with its options, its base and its tokenizer.
+    With --for, FILE is a folder that gets what another trainer needs to train TARGET, made by sft or dpo, again: the
+    records learned from and held out, with their masks, a script or configuration with its options, base, tokenizer.
     """
     plan = planned(store, recipe, (), limit, overrides)
     if tool is not None:

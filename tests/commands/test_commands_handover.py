@@ -29,6 +29,9 @@ targets:
     steps:
       - sft: {base: ./tiny, lora: {r: 4, alpha: 8, dropout: 0.1}, max_steps: 2, learning_rate: 1.0e-3, batch_size: 4,
               max_length: 100, validation: 0.3, warmup: 0.5, neftune: 5, early_stopping: 3}
+  better:
+    from: pairs.jsonl
+    steps: [dpo: {base: tutor, max_steps: 1, batch_size: 4, validation: 0.3, lora: {r: 4}}]
 """
 
 
@@ -44,6 +47,11 @@ def conversations() -> list[dict[str, Any]]:
     return rows
 
 
+def pairs() -> list[dict[str, Any]]:
+    said = {name: [{"role": "assistant", "content": text}] for name, text in (("chosen", "Yes."), ("rejected", "No."))}
+    return [{"prompt": [{"role": "user", "content": f"Is {number} a number?"}], **said} for number in range(12)]
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     import factory
@@ -54,6 +62,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("hand")
     make_tiny(root / "tiny")
     (root / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in conversations()))
+    (root / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs()))
     (root / "hand.yaml").write_text(RECIPE)
     load_plugins()
     factory.build(root / "hand.yaml")
@@ -125,6 +134,26 @@ def test_trl_trains_from_the_script_on_the_same_tokens(
         assert len(labels) - len(ours) <= 1
 
 
+def test_trl_learns_from_the_pairs_on_the_model_that_they_were_learned_on(
+    export: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    code, said = export("trl", "better")
+    assert code == 0, said.err
+    out = tmp_path / "out"
+    learned, held = rows(out / "train.jsonl"), rows(out / "validation.jsonl")
+    assert sorted(map(str, learned + held)) == sorted(map(str, pairs()))
+    # the base is an adapter of this recipe, which no other trainer knows: it comes merged
+    assert (out / "base" / "model.safetensors").is_file()
+    assert not (out / "base" / "adapter_config.json").exists()
+    monkeypatch.chdir(out)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    ran = runpy.run_path("train.py")
+    assert ran["trainer"].state.global_step == 1
+    assert ran["settings"].learning_rate == pytest.approx(1e-5)  # what dpo takes by itself
+
+
 def our_labels(built: Path, given: list[dict[str, Any]]) -> list[list[int]]:
     """What our trainer learns of these records: a token's id, or -100."""
     from factory import CausalLM
@@ -148,8 +177,8 @@ def test_axolotl_gets_a_mark_on_every_turn(export: Callable[..., Any], built: Pa
     assert config["datasets"][0] == {
         "path": "train.jsonl",
         "ds_type": "json",
-        "type": "chat_template",
         "chat_template": "tokenizer_default",
+        "type": "chat_template",
         "field_messages": "messages",
         "message_field_training": "train",
         "train_on_eos": "turn",
@@ -191,7 +220,7 @@ def test_what_cannot_be_handed_over_is_said(export: Callable[..., Any], built: P
     factory.build(built / "hand.yaml", "two")
     code, said = export("trl", "two")
     assert code == 2
-    assert "'two' is not made by the step sft alone, which is what --for hands over; name one that is" in said.err
+    assert "'two' is not made by sft or dpo, which --for hands over; name one that is, such as 'tutor'" in said.err
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").touch()
     code, said = export("trl")

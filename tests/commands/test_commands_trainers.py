@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 import yaml
 
-from factory.commands.trainers import TOOLS, Handover, axolotl_files, axolotl_row, llamafactory_files, trl_files
+from factory.commands import for_axolotl, for_llamafactory, for_trl
+from factory.commands.handed import Handed
+from factory.commands.handover import TOOLS
 from factory.errors import InputError
 
 PROMPT = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
 COMPLETION = [{"role": "assistant", "content": "d"}]
 
 
-def stage(held: bool = True, **options: Any) -> Handover:
-    defaults = {
+def stage(held: bool = True, step: str = "sft", **options: Any) -> Handed:
+    defaults: dict[str, Any] = {
         "method": "lora",
         "lora": {"r": 16, "alpha": 32.0, "dropout": 0.05, "target_modules": "all-linear", "layers": None},
         "layers": 2,
@@ -37,13 +39,13 @@ def stage(held: bool = True, **options: Any) -> Handover:
         "checkpoint_every": 50,
         "gradient_checkpointing": None,
         "max_length": 1024,
-        "learn": "completion",
-        "packing": False,
-        "weigh": "token",
-        "neftune": None,
     }
+    if step == "sft":
+        defaults |= {"learn": "completion", "packing": False, "weigh": "token", "neftune": None}
+    else:
+        defaults |= {"beta": 0.2, "loss": "sigmoid", "label_smoothing": 0.0}
     chosen = SimpleNamespace(**{**defaults, **options})
-    return Handover("tutor", "notes", "HuggingFaceTB/SmolLM2-135M", chosen, 7, held, per_epoch=10, steps=30)
+    return Handed("tutor", "notes", step, "HuggingFaceTB/SmolLM2-135M", chosen, 7, held, per_epoch=10, steps=30)
 
 
 def called(script: str, name: str) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def called(script: str, name: str) -> dict[str, Any]:
 
 
 def test_the_script_for_trl() -> None:
-    script = trl_files(stage(method="qlora"))["train.py"]
+    script = for_trl.files(stage(method="qlora"))["train.py"]
     assert called(script, "BitsAndBytesConfig") == {
         "load_in_4bit": True,
         "bnb_4bit_quant_type": "nf4",
@@ -76,8 +78,8 @@ def test_the_script_for_trl() -> None:
     assert {name: settings[name] for name in expected} == expected
     assert called(script, "LoraConfig")["r"] == 16
     assert called(script, "SFTTrainer")["model"] == "HuggingFaceTB/SmolLM2-135M"
-    assert called(trl_files(stage(method="dora"))["train.py"], "LoraConfig")["use_dora"] is True
-    full = trl_files(stage(method="full", held=False))["train.py"]
+    assert called(for_trl.files(stage(method="dora"))["train.py"], "LoraConfig")["use_dora"] is True
+    full = for_trl.files(stage(method="full", held=False))["train.py"]
     assert "LoraConfig" not in full
     assert "validation" not in full
 
@@ -94,7 +96,7 @@ def test_sft_config_of_the_installed_trl_takes_the_settings(learn: str, tmp_path
         "packing": True,
         "optimizer": "paged_adamw_8bit",
     }
-    settings = called(trl_files(stage(**options))["train.py"], "SFTConfig")
+    settings = called(for_trl.files(stage(**options))["train.py"], "SFTConfig")
     made = SFTConfig(**{**settings, "bf16": False, "output_dir": str(tmp_path)})
     assert made.completion_only_loss == (learn == "completion")
     assert made.assistant_only_loss == (learn == "assistant")
@@ -111,7 +113,7 @@ def test_sft_config_of_the_installed_trl_takes_the_settings(learn: str, tmp_path
     ],
 )
 def test_the_configuration_for_axolotl(method: str, wanted: dict[str, Any]) -> None:
-    config = yaml.safe_load(axolotl_files(stage(method=method))["config.yaml"])
+    config = yaml.safe_load(for_axolotl.files(stage(method=method))["config.yaml"])
     assert {name: config.get(name) for name in wanted} == wanted
     assert config["learning_rate"] == 2e-4
     assert (config["micro_batch_size"], config["gradient_accumulation_steps"]) == (8, 2)
@@ -128,7 +130,7 @@ def test_the_configuration_for_axolotl(method: str, wanted: dict[str, Any]) -> N
     ],
 )
 def test_the_configuration_for_llama_factory(method: str, wanted: dict[str, Any]) -> None:
-    files = llamafactory_files(stage(method=method, held=False))
+    files = for_llamafactory.files(stage(method=method, held=False))
     config = yaml.safe_load(files["config.yaml"])
     assert {name: config.get(name) for name in wanted} == wanted
     assert set(json.loads(files["dataset_info.json"])) == {"tutor"}
@@ -143,17 +145,68 @@ def test_the_configuration_for_llama_factory(method: str, wanted: dict[str, Any]
     ],
 )
 def test_masks_are_those_of_the_option_learn(learn: str, marks: list[bool]) -> None:
-    assert [turn["train"] for turn in axolotl_row(PROMPT, COMPLETION, learn)["messages"]] == marks
-    config = yaml.safe_load(llamafactory_files(stage(learn=learn))["config.yaml"])
+    record = {"prompt": PROMPT, "completion": COMPLETION}
+    assert [turn["train"] for turn in for_axolotl.row(record, stage(learn=learn))["messages"]] == marks
+    config = yaml.safe_load(for_llamafactory.files(stage(learn=learn))["config.yaml"])
     assert (config["mask_history"], config["train_on_prompt"]) == (learn == "completion", learn == "all")
-    assert set(TOOLS["trl"][0](PROMPT, COMPLETION, learn)) == (
-        {"prompt", "completion"} if learn == "completion" else {"messages"}
-    )
+    columns = set(for_trl.row(record, stage(learn=learn)))
+    assert columns == ({"prompt", "completion"} if learn == "completion" else {"messages"})
+
+
+PAIR = {"prompt": PROMPT, "chosen": COMPLETION, "rejected": [{"role": "assistant", "content": "e"}]}
+
+
+def test_pairs_for_trl() -> None:
+    script = for_trl.files(stage(step="dpo", loss="ipo"))["train.py"]
+    settings = called(script, "DPOConfig")
+    assert (settings["beta"], settings["loss_type"], settings["label_smoothing"]) == (0.2, ["ipo"], 0.0)
+    assert called(script, "LoraConfig")["lora_dropout"] == 0.0
+    assert called(script, "DPOTrainer")["model"] == "HuggingFaceTB/SmolLM2-135M"
+    assert for_trl.row(PAIR, stage(step="dpo")) == PAIR
+
+
+@pytest.mark.model
+def test_dpo_config_of_the_installed_trl_takes_the_settings(tmp_path: Any) -> None:
+    from trl import DPOConfig
+
+    settings = called(for_trl.files(stage(step="dpo", early_stopping=2))["train.py"], "DPOConfig")
+    made = DPOConfig(**{**settings, "bf16": False, "output_dir": str(tmp_path)})
+    assert (made.beta, made.loss_type, made.max_length, made.eval_steps) == (0.2, ["sigmoid"], 1024, 5)
+
+
+def test_pairs_for_axolotl() -> None:
+    config = yaml.safe_load(for_axolotl.files(stage(step="dpo", loss="ipo"))["config.yaml"])
+    assert (config["rl"], config["rl_beta"], config["lora_dropout"]) == ("ipo", 0.2, 0.0)
+    assert "sample_packing" not in config
+    assert config["datasets"][0] == {
+        "path": "train.jsonl",
+        "ds_type": "json",
+        "chat_template": "tokenizer_default",
+        "field_messages": "messages",
+        "type": "chat_template.default",
+        "field_chosen": "chosen",
+        "field_rejected": "rejected",
+    }
+    row = for_axolotl.row(PAIR, stage(step="dpo"))
+    assert (row["messages"], row["chosen"]["content"], row["rejected"]["content"]) == (PROMPT, "d", "e")
+    with pytest.raises(InputError, match="axolotl has the losses sigmoid and ipo, and no label_smoothing"):
+        for_axolotl.files(stage(step="dpo", loss="hinge"))
+
+
+def test_pairs_for_llama_factory() -> None:
+    files = for_llamafactory.files(stage(step="dpo", label_smoothing=0.1))
+    config, info = yaml.safe_load(files["config.yaml"]), json.loads(files["dataset_info.json"])
+    assert (config["stage"], config["pref_beta"], config["pref_loss"]) == ("dpo", 0.2, "sigmoid")
+    assert config["dpo_label_smoothing"] == 0.1
+    assert "mask_history" not in config
+    assert info["tutor"]["ranking"] is True
+    assert set(info["tutor"]["columns"]) == {"messages", "chosen", "rejected"}
+    assert for_llamafactory.row(PAIR, stage(step="dpo"))["chosen"] == COMPLETION[0]
 
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_what_a_tool_has_no_word_for_is_said(tool: str) -> None:
     with pytest.raises(InputError, match=r"has no method bitfit; it can be told of full"):
-        TOOLS[tool][1](stage(method="bitfit"))
+        TOOLS[tool].files(stage(method="bitfit"))
     with pytest.raises(InputError, match=r"weighs every token the same; it cannot be told of weigh: example"):
-        TOOLS[tool][1](stage(weigh="example"))
+        TOOLS[tool].files(stage(weigh="example"))
