@@ -84,7 +84,7 @@ def test_the_script_for_trl() -> None:
     assert "validation" not in full
 
 
-@pytest.mark.model
+@pytest.mark.slow
 @pytest.mark.parametrize("learn", ["completion", "assistant", "all"])
 def test_sft_config_of_the_installed_trl_takes_the_settings(learn: str, tmp_path: Any) -> None:
     from trl import SFTConfig
@@ -165,7 +165,7 @@ def test_pairs_for_trl() -> None:
     assert for_trl.row(PAIR, stage(step="dpo")) == PAIR
 
 
-@pytest.mark.model
+@pytest.mark.slow
 def test_dpo_config_of_the_installed_trl_takes_the_settings(tmp_path: Any) -> None:
     from trl import DPOConfig
 
