@@ -96,6 +96,19 @@ def test_all_text_of_every_type_counts(context: Context, write_dataset: Any, kin
     assert list(told(context, write_dataset(EXAM[:1]), train)) == ["long"]  # the other way round
 
 
+def test_records_are_told_by_their_places_in_every_portion(context: Context, write_dataset: Any) -> None:
+    """Items and records are read 1,024 at a time; those behind the first portion are found as themselves."""
+    draw = random.Random(2)
+    items = [" ".join(f"w{draw.randrange(10**6)}" for _ in range(24)) for _ in range(1030)]
+    exam = [{"id": f"e{at}", "text": text} for at, text in enumerate(items)]
+    ways = {"exact": items[1025].upper(), "near": f"{items[1026]} more", "n-gram": f"or {items[1027][:120]} and so on"}
+    train = [{"id": f"t{at}", "text": f"nothing {at}"} for at in range(1030)] + [
+        {"id": how, "text": text} for how, text in ways.items()
+    ]
+    found = told(context, write_dataset(train, Text, size=5000), write_dataset(exam, Text, size=5000))
+    assert found == {"exact": ("exact", "e1025"), "near": ("near", "e1026"), "n-gram": ("n-gram", "e1027")}
+
+
 def test_one_sentence_stops_the_build(context: Context, write_dataset: Any) -> None:
     train = write_dataset([*CLEAN, pair("brief", SHORT, "144")])
     with pytest.raises(StepError) as error:
