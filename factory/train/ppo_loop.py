@@ -16,8 +16,10 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,7 +32,8 @@ from . import hacking, ppo_state
 from .one_base import OneBase
 from .ppo_options import Algorithm, Practice
 from .ppo_prompts import Asked, Shown, answers, evaluate, prompts_of
-from .rollouts import Batch, Rollout, answer_mask, batch_of
+from .ppo_tables import measured, minibatches_of, values_of
+from .rollouts import Batch, Rollout, batch_of
 from .scoring import Running, Scoring
 
 
@@ -56,6 +59,7 @@ class Run:
     shown: list[Shown] = field(default_factory=list)  # answers to the held-out prompts, before and now
     alarms: dict[str, str] = field(default_factory=dict)
     optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)  # not kept: drawing, scoring, learning
 
     def __post_init__(self) -> None:
         self.coefficient = self.practice.kl
@@ -70,6 +74,17 @@ class Run:
 
     def rng(self, *key: Any) -> random.Random:
         return self.ctx.rng("ppo", *key)
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - started
+
+    def shares(self) -> str:
+        """What the time of this process went to so far, in words."""
+        whole = sum(self.seconds.values())
+        return ", ".join(f"{part} {seconds / whole:.0%}" for part, seconds in self.seconds.items())
 
     @property
     def total(self) -> int:
@@ -98,17 +113,16 @@ class Experience:
 
 def train(run: Run) -> None:
     """All steps from the last checkpoint on."""
-
     practice, ctx, total = run.practice, run.ctx, run.total
     ppo_state.restore(run)
     if run.done == 0 and run.held:
         ctx.log(0, **evaluate(run))
     every = max(1, round(total / practice.evaluations))
     while run.done < total:
-        number, started = run.done + 1, time.perf_counter()
+        number = run.done + 1
         experience, metrics = collect(run, number)
-        collected = time.perf_counter()
-        metrics |= improve(run, experience, number)
+        with run.timed("learning"):
+            metrics |= improve(run, experience, number)
         metrics["kl_coefficient"] = run.coefficient
         if practice.kl_target is not None:
             run.coefficient = adv.adapted(run.coefficient, metrics["kl"], practice.kl_target)
@@ -117,24 +131,47 @@ def train(run: Run) -> None:
         run.alarms = hacking.signs(run.history, practice.kl_target) | run.alarms  # as they were first seen
         shown = evaluate(run) if run.held and (number % every == 0 or number == total) else {}
         ctx.log(number, **metrics, **shown, alarms=len(run.alarms))
-        share = (collected - started) / (time.perf_counter() - started)
-        ctx.progress(number, total, f"reward {metrics['reward']:.3f}, KL {metrics['kl']:.2f}, answering {share:.0%}")
+        ctx.progress(number, total, f"reward {metrics['reward']:.3f}, KL {metrics['kl']:.2f}, {run.shares()}")
         if number % practice.checkpoint_every == 0 and number < total:
             ppo_state.save(run)
 
 
 def collect(run: Run, number: int) -> tuple[Experience, dict[str, float]]:
     """Answers to a step's prompts with all that is needed to learn from them, and what can be said of them."""
-
     practice, count = run.practice, run.practice.prompts_per_step
     asked = [one for one in prompts_of(run, number, count) for _ in range(run.group)]
-    rollouts, texts = answers(run, asked, practice.temperature, lambda batch: run.rng(number, batch).getrandbits(62))
-    terms, totals = run.scoring.of(texts, [one.record for one in asked])
+    with run.timed("drawing"):
+        rollouts, texts = answers(run, asked, practice.temperature, partial(_seed, run, number))
+    with run.timed("scoring"):
+        terms, totals = run.scoring.of(texts, [one.record for one in asked])
+        experience, entropy, scores = weighed(run, number, rollouts, totals)
+    lengths, mask = [len(one.answer) for one in rollouts], experience.mask
+    metrics = {
+        "reward": statistics.fmean(totals),
+        "reward_deviation": statistics.pstdev(totals),
+        **{f"reward/{name}": statistics.fmean(given) for name, given in terms.items()},
+        "kl": float(torch.where(mask, adv.k3(experience.old, experience.reference), 0.0).sum(1).mean()),
+        "entropy": float(entropy[mask].mean()),
+        "answer_tokens": statistics.fmean(lengths),
+        "ended": statistics.fmean(one.ended for one in rollouts),
+        "repetition": statistics.fmean(hacking.repetition(one.said) for one in rollouts),
+    }
+    if run.group > 1:
+        metrics["flat_groups"] = float(adv.flat_groups(scores, run.group).float().mean())
+    if experience.values is not None and experience.returns is not None:
+        metrics["explained_variance"] = adv.explained_variance(experience.values[mask], experience.returns[mask])
+    return experience, metrics
+
+
+def weighed(
+    run: Run, number: int, rollouts: list[Rollout], totals: Sequence[float]
+) -> tuple[Experience, Tensor, Tensor]:
+    """(answers with the advantage of each token, entropies of the tokens, the answers' scores)."""
+    practice = run.practice
     run.seen.add(totals)
     worth = [run.seen.normal(total) if practice.normalize else total for total in totals]
     missing = [practice.missing_eos_penalty * (not one.ended) for one in rollouts]
     scores = torch.tensor([one - other for one, other in zip(worth, missing, strict=True)])
-
     portions = minibatches_of(rollouts, practice.minibatches, practice.batch_size, run.rng(number, "order", 0))
     parts = [rows for minibatch in portions for rows in minibatch]
     old, entropy, mask = measured(run, "policy", rollouts, parts)
@@ -151,30 +188,14 @@ def collect(run: Run, number: int) -> tuple[Experience, dict[str, float]]:
         table = adv.leave_one_out(whole, run.group)[:, None] * mask
     else:
         table = adv.group_advantages(scores, run.group)[:, None] * mask
-    experience = Experience(rollouts, mask, old, reference, table, values, returns, portions)
-    lengths = [len(one.answer) for one in rollouts]
-    metrics = {
-        "reward": statistics.fmean(totals),
-        "reward_deviation": statistics.pstdev(totals),
-        **{f"reward/{name}": statistics.fmean(given) for name, given in terms.items()},
-        "kl": float(torch.where(mask, adv.k3(old, reference), 0.0).sum(1).mean()),
-        "entropy": float(entropy[mask].mean()),
-        "answer_tokens": statistics.fmean(lengths),
-        "ended": statistics.fmean(one.ended for one in rollouts),
-        "repetition": statistics.fmean(hacking.repetition(one.said) for one in rollouts),
-    }
-    if run.group > 1:
-        metrics["flat_groups"] = float(adv.flat_groups(scores, run.group).float().mean())
-    if values is not None and returns is not None:
-        metrics["explained_variance"] = adv.explained_variance(values[mask], returns[mask])
-    return experience, metrics
+    return Experience(rollouts, mask, old, reference, table, values, returns, portions), entropy, scores
 
 
 def improve(run: Run, experience: Experience, number: int) -> dict[str, float]:
     """A few passes over a step's answers; each token of a minibatch weighs the same, however that is cut up."""
     practice, one = run.practice, run.one
-    sums: dict[str, float] = {"policy_loss": 0.0, "value_loss": 0.0, "clip_fraction": 0.0}
-    updates, kl = 0, 0.0
+    made: list[dict[str, float]] = []  # of each update
+    stopped = False
     recompute = practice.gradient_checkpointing
     with one.recomputing(one.lm.device.type == "cuda" if recompute is None else recompute):
         for turn in range(practice.ppo_epochs):
@@ -183,28 +204,28 @@ def improve(run: Run, experience: Experience, number: int) -> dict[str, float]:
                 order = run.rng(number, "order", turn)
                 portions = minibatches_of(experience.rollouts, practice.minibatches, practice.batch_size, order)
             for minibatch in portions:
-                loss, clipped, kl, off = policy_gradient(run, experience, minibatch)
-                _require_finite(loss, "policy", number)
-                if updates == 0:
-                    sums["first_ratio_off"] = off
-                if practice.kl_stop is not None and kl > practice.kl_stop:
+                found = policy_gradient(run, experience, minibatch)
+                _require_finite(found["policy_loss"], "policy", number)
+                stopped = practice.kl_stop is not None and found["step_kl"] > practice.kl_stop
+                if stopped:
                     run.optimizers["policy"].zero_grad(set_to_none=True)
-                    return _means(sums, updates) | {"step_kl": kl, "updates": updates}
+                    break
                 _update(run, "policy")
                 if experience.values is not None:
-                    value_loss = value_gradient(run, experience, minibatch)
-                    _require_finite(value_loss, "value", number)
+                    found["value_loss"] = value_gradient(run, experience, minibatch)
+                    _require_finite(found["value_loss"], "value", number)
                     _update(run, "value")
-                    sums["value_loss"] += value_loss
-                sums["policy_loss"] += loss
-                sums["clip_fraction"] += clipped
-                updates += 1
-    return _means(sums, updates) | {"step_kl": kl, "updates": updates}
+                made.append(found)
+            if stopped:
+                break
+    means = {name: statistics.fmean(one[name] for one in made) for name in made[0] if name != "ratio_off"}
+    return means | {"first_ratio_off": made[0]["ratio_off"], "step_kl": found["step_kl"], "updates": len(made)}
 
 
-def policy_gradient(run: Run, experience: Experience, minibatch: list[list[int]]) -> tuple[float, float, float, float]:
-    """Add the gradient of a minibatch: (loss, share of clipped tokens, KL from the old policy, largest |ratio − 1|)."""
-
+def policy_gradient(run: Run, experience: Experience, minibatch: list[list[int]]) -> dict[str, float]:
+    """Add the gradient of a minibatch; its loss, its share of clipped tokens, nats a token that the policy is from the
+    one that drew the answers, and the largest |ratio − 1|.
+    """
     rows = [row for part in minibatch for row in part]
     tokens = int(experience.mask[rows].sum())
     total, clipped_tokens, kl, off = 0.0, 0.0, 0.0, 0.0
@@ -226,7 +247,7 @@ def policy_gradient(run: Run, experience: Experience, minibatch: list[list[int]]
             clipped_tokens += clipped.sum().item()
             kl += adv.k3(old, new).sum().item()
             off = max(off, (torch.exp(new - old) - 1).abs().max().item())
-    return total, clipped_tokens / tokens, kl / tokens, off
+    return {"policy_loss": total, "clip_fraction": clipped_tokens / tokens, "step_kl": kl / tokens, "ratio_off": off}
 
 
 def value_gradient(run: Run, experience: Experience, minibatch: list[list[int]]) -> float:
@@ -235,7 +256,6 @@ def value_gradient(run: Run, experience: Experience, minibatch: list[list[int]])
     It comes after the policy's update, not beside it: with recomputed activations a backward pass reads the adapters
     that are on at that time.
     """
-
     assert experience.values is not None
     assert experience.returns is not None
     rows = [row for part in minibatch for row in part]
@@ -252,55 +272,8 @@ def value_gradient(run: Run, experience: Experience, minibatch: list[list[int]])
     return total
 
 
-def measured(
-    run: Run, reader: str, rollouts: Sequence[Rollout], parts: Sequence[list[int]]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(log-probabilities, entropies, mask): tables of all answers by one reader, read in these parts."""
-
-    mask = answer_mask(rollouts)
-    found, entropies = torch.zeros(mask.shape), torch.zeros(mask.shape)
-    run.one.use(reader)
-    with torch.no_grad():
-        for part in parts:
-            batch = run.batch(rollouts, part)
-            logs, entropy = run.one.log_probs(batch, run.practice.temperature, entropy=True)
-            _fill(found, part, mask, logs)
-            _fill(entropies, part, mask, entropy)
-    return found, entropies, mask
-
-
-def values_of(run: Run, rollouts: Sequence[Rollout], parts: Sequence[list[int]]) -> Tensor:
-    """The table of what the value model expects before each token."""
-
-    mask = answer_mask(rollouts)
-    found = torch.zeros(mask.shape)
-    run.one.use("value")
-    with torch.no_grad():
-        for part in parts:
-            batch = run.batch(rollouts, part)
-            _fill(found, part, mask, run.one.values(batch))
-    return found
-
-
-def _fill(table: Tensor, rows: list[int], mask: Tensor, values: Tensor) -> None:
-    """Write the numbers of some rows' tokens, which stand one behind the other, where the tokens are."""
-    some = table[rows]
-    some[mask[rows]] = values.float().cpu()
-    table[rows] = some
-
-
-def minibatches_of(
-    rollouts: Sequence[Rollout], minibatches: int, size: int, order: random.Random
-) -> list[list[list[int]]]:
-    """All answers, shuffled into minibatches, each in portions of at most `size` answers of like length."""
-    rows = list(range(len(rollouts)))
-    order.shuffle(rows)
-    cut = [rows[at * len(rows) // minibatches : (at + 1) * len(rows) // minibatches] for at in range(minibatches)]
-    found = []
-    for minibatch in cut:
-        minibatch.sort(key=lambda row: -len(rollouts[row].ids))
-        found.append([minibatch[at : at + size] for at in range(0, len(minibatch), size)])
-    return found
+def _seed(run: Run, number: int, batch: int) -> int:
+    return run.rng(number, "draws", batch).getrandbits(62)
 
 
 def _update(run: Run, reader: str) -> None:
@@ -313,8 +286,3 @@ def _update(run: Run, reader: str) -> None:
 def _require_finite(loss: float, which: str, number: int) -> None:
     if not math.isfinite(loss):
         raise StepError(f"ppo: the {which} loss is {loss} at step {number}; try a lower learning rate")
-
-
-def _means(sums: dict[str, float], updates: int) -> dict[str, float]:
-    means = {name: value / max(1, updates) for name, value in sums.items() if name != "first_ratio_off"}
-    return means | {"first_ratio_off": sums.get("first_ratio_off", 0.0)}

@@ -1,0 +1,64 @@
+"""Tables of a step's answers, read by one of the base's readers in portions; and how answers are cut into these."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .rollouts import Rollout, answer_mask
+
+if TYPE_CHECKING:
+    from .ppo_loop import Run
+
+
+def measured(
+    run: Run, reader: str, rollouts: Sequence[Rollout], parts: Sequence[list[int]]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(log-probabilities, entropies, mask): tables of all answers by one reader, read in these parts."""
+    mask = answer_mask(rollouts)
+    found, entropies = torch.zeros(mask.shape), torch.zeros(mask.shape)
+    run.one.use(reader)
+    with torch.no_grad():
+        for part in parts:
+            batch = run.batch(rollouts, part)
+            logs, entropy = run.one.log_probs(batch, run.practice.temperature, entropy=True)
+            _fill(found, part, mask, logs)
+            _fill(entropies, part, mask, entropy)
+    return found, entropies, mask
+
+
+def values_of(run: Run, rollouts: Sequence[Rollout], parts: Sequence[list[int]]) -> Tensor:
+    """The table of what the value model expects before each token."""
+    mask = answer_mask(rollouts)
+    found = torch.zeros(mask.shape)
+    run.one.use("value")
+    with torch.no_grad():
+        for part in parts:
+            batch = run.batch(rollouts, part)
+            _fill(found, part, mask, run.one.values(batch))
+    return found
+
+
+def _fill(table: Tensor, rows: list[int], mask: Tensor, values: Tensor) -> None:
+    """Write the numbers of some rows' tokens, which stand one behind the other, where the tokens are."""
+    some = table[rows]
+    some[mask[rows]] = values.float().cpu()
+    table[rows] = some
+
+
+def minibatches_of(
+    rollouts: Sequence[Rollout], minibatches: int, size: int, order: random.Random
+) -> list[list[list[int]]]:
+    """All answers, shuffled into minibatches, each in portions of at most `size` answers of like length."""
+    rows = list(range(len(rollouts)))
+    order.shuffle(rows)
+    cut = [rows[at * len(rows) // minibatches : (at + 1) * len(rows) // minibatches] for at in range(minibatches)]
+    found = []
+    for minibatch in cut:
+        minibatch.sort(key=lambda row: -len(rollouts[row].ids))
+        found.append([minibatch[at : at + size] for at in range(0, len(minibatch), size)])
+    return found
