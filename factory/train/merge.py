@@ -91,7 +91,9 @@ def _table(
     stored = ", ".join(sorted(str(one).removeprefix("torch.") for one in types))
     lines = ["| merged into | largest logit difference | mean | same likeliest token |", "|---|---|---|---|"]
     lines += [f"| {name} | {most:.2e} | {mean:.2e} | {same:.1%} |" for name, (most, mean, same) in rows.items()]
-    held = f"in {quantized}" if quantized else "not quantized"
+    held = (
+        f"in {quantized}" if quantized else "as it is (say `quantized: nf4` if it was so while the adapter was trained)"
+    )
     under = base.path.name if base.path else base.uri  # a card that is published names no folder of this machine
     said = f"Against the adapter {model.uri} on {under}, {held}. Saved: merged into {place}, as {stored}."
     return "\n".join([*lines, "", said])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # model_type of transformers -> llama.cpp's name of an architecture with the same tensors
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
+SCALED = ("default", "linear", "llama3")  # kinds of positions
 STORED = {"torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16"}
 # Forms that the gguf package writes, and their numbers in `general.file_type`; k-quants need llama.cpp's own tool.
 FORMS = {"F32": 0, "F16": 1, "BF16": 32, "Q4_0": 2, "Q4_1": 3, "Q5_0": 8, "Q5_1": 9, "Q8_0": 7}
@@ -69,9 +70,9 @@ def _check(config: PreTrainedConfig, uri: str) -> None:
             f"{uri} is a {kind}, whose weights are not written as GGUF here ({', '.join(ARCHITECTURES)} are); export "
             "it to a folder and give that to llama.cpp's convert_hf_to_gguf.py"
         )
-    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    rope = config.rope_parameters.get("rope_type", "default")
     windowed = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
-    for odd in (f"positions scaled by {rope}" if rope != "default" else "", "a sliding window" if windowed else ""):
+    for odd in (f"positions scaled by {rope}" if rope not in SCALED else "", "a sliding window" if windowed else ""):
         if odd:
             raise InputError(
                 f"{uri} has {odd}, which is not written as GGUF here; export it to a folder and give that to "
@@ -91,7 +92,9 @@ def _form(path: Path, lm: PreTrainedModel) -> str:
 
 
 def _add_settings(writer: GGUFWriter, config: PreTrainedConfig, name: str, form: str) -> None:
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    from gguf import RopeScalingType
+
+    head = _head(config)
     writer.add_name(name)
     writer.add_file_type(FORMS[form])
     if form.startswith("Q"):
@@ -106,6 +109,9 @@ def _add_settings(writer: GGUFWriter, config: PreTrainedConfig, name: str, form:
     writer.add_value_length(head)
     writer.add_rope_dimension_count(head)
     writer.add_rope_freq_base(float(config.rope_parameters["rope_theta"]))
+    if config.rope_parameters.get("rope_type") == "linear":
+        writer.add_rope_scaling_type(RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(float(config.rope_parameters["factor"]))
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_vocab_size(config.vocab_size)
 
@@ -140,6 +146,8 @@ def _tensors(
     arch = next(one for one, name in MODEL_ARCH_NAMES.items() if name == ARCHITECTURES[config.model_type])
     names = get_tensor_name_map(arch, config.num_hidden_layers)
     wanted, half, exact = GGMLQuantizationType[form], GGMLQuantizationType.F16, GGMLQuantizationType.F32
+    if config.rope_parameters.get("rope_type") == "llama3":
+        yield "rope_freqs.weight", _slowing(config), exact
     for own, tensor in lm.state_dict().items():
         if own == "lm_head.weight" and config.tie_word_embeddings:
             continue
@@ -159,3 +167,22 @@ def _interleaved(weight: np.ndarray[Any, Any], heads: int) -> np.ndarray[Any, An
     """Rows of a projection as llama.cpp's rotation pairs them, neighbours; transformers pairs halves of a head."""
     halves = weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:])
     return halves.swapaxes(1, 2).reshape(weight.shape).copy()
+
+
+def _head(config: PreTrainedConfig) -> int:
+    """Numbers in a head."""
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
+def _slowing(config: PreTrainedConfig) -> np.ndarray[Any, Any]:
+    """By how much Llama 3.1 slows each rotation, (head / 2): the slow ones by `factor`, the fast ones not at all."""
+    import numpy as np
+
+    said, head = config.rope_parameters, _head(config)
+    turns = (
+        said["original_max_position_embeddings"] / (2 * np.pi) / said["rope_theta"] ** (np.arange(0, head, 2) / head)
+    )
+    low, high = said["low_freq_factor"], said["high_freq_factor"]  # turns in the original context
+    kept = np.clip((turns - low) / (high - low), 0, 1)
+    slowing: np.ndarray[Any, Any] = 1 / (kept + (1 - kept) / said["factor"])
+    return slowing.astype(np.float32)

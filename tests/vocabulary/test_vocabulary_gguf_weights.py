@@ -117,6 +117,34 @@ def test_weights_stay_in_the_type_they_are_stored_in(tmp_path: Path) -> None:
     assert " weights as BF16 and " in str(said)
 
 
+LLAMA3 = {"rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+
+
+def test_scaled_positions_are_those_of_transformers(tmp_path: Path) -> None:
+    """transformers reads no scaling from a GGUF, so what is written is held against its own rotations."""
+    import torch
+    from gguf import GGUFReader
+    from transformers import AutoModelForCausalLM
+
+    slowed = {**LLAMA3, "original_max_position_embeddings": 64}
+    made = make(tmp_path / "made", "llama", rope_parameters=slowed, head_dim=64)
+    save_model(made, str(tmp_path / "tiny.gguf"))
+    (found,) = [one for one in GGUFReader(tmp_path / "tiny.gguf").tensors if one.name == "rope_freqs.weight"]
+    slowing = torch.from_numpy(found.data.copy())
+    plain = 1 / 500.0 ** (torch.arange(0, 64, 2) / 64)
+    wanted = AutoModelForCausalLM.from_pretrained(made.path).model.rotary_emb.inv_freq
+    assert torch.allclose(plain / slowing, wanted, rtol=1e-5)
+    assert slowing.min() == 1
+    assert slowing.max() == 8
+    linear = make(
+        tmp_path / "linear", "llama", rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}
+    )
+    save_model(linear, str(tmp_path / "linear.gguf"))
+    fields = GGUFReader(tmp_path / "linear.gguf").fields
+    said = {name: fields[f"llama.rope.scaling.{name}"].contents() for name in ("type", "factor")}
+    assert said == {"type": "linear", "factor": 2.0}
+
+
 def test_an_adapter_is_merged_first(tmp_path: Path) -> None:
     import torch
     from peft import LoraConfig, PeftModel, get_peft_model
@@ -143,7 +171,10 @@ def test_what_is_not_written_is_said_in_a_sentence(tmp_path: Path) -> None:
     config = json.loads((tmp_path / "made" / "config.json").read_text())
     for change, says in (
         ({"model_type": "gpt_neox"}, "made is a gpt_neox, whose weights are not written as GGUF here"),
-        ({"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}}, "positions scaled by linear"),
+        (
+            {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}},
+            "positions scaled by dynamic",
+        ),
     ):
         (tmp_path / "made" / "config.json").write_text(json.dumps({**config, **change}))
         with pytest.raises(InputError, match=says):
