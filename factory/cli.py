@@ -22,6 +22,7 @@ COMMANDS = {
     "show": ("looking", "Show a sample of a target and its funnel: in, kept, dropped by reason."),
     "trace": ("looking", "Trace a record back to the file and line it came from."),
     "answers": ("answers", "Write the answers of models that a target was made with, to be replayed in tests."),
+    "fit": ("fit", "Say whether the training stages of a recipe fit into a memory, and with what batches."),
     "rules": ("rules", "Show how many records two settings of a rule decide differently."),
     "steps": ("listing", "List the steps a recipe can use, or explain one."),
     "plugins": ("listing", "List the plugins that are loaded and what each brings."),
