@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ..engine.build import complete, load_project
-from ..engine.model import CausalLM, Model, Request
+from ..engine.model import Answer, CausalLM, Model, Request
 from ..engine.project import project_root
 from ..engine.records import Message
 from ..engine.stage import opened
@@ -72,13 +72,26 @@ def talk(session: Any, lines: Iterator[str], system: str, asked: Request) -> Non
             click.echo(f"{word}: {did_you_mean(word, SLASHED)}", err=True)
         elif word:
             turn: list[Message] = [*history, {"role": "user", "content": line.strip()}]
-            (answer,) = session.submit([replace(asked, messages=turn)]).result()
+            answer = _answered(session, replace(asked, messages=turn))
             if not answer.ok:
                 hint = "; /reset begins anew" if answer.error.startswith("prompt too long") else ""
                 click.echo(f"no answer: {answer.error}{hint}", err=True)
                 continue
-            click.echo(answer.text)
             history = [*turn, {"role": "assistant", "content": answer.text}]
+
+
+def _answered(session: Any, request: Request) -> Answer:
+    """The answer, printed while it comes where the session can tell."""
+    stream = getattr(session, "stream", None)
+    answers = stream(request) if stream else iter(session.submit([request]).result())
+    shown, answer = "", Answer()
+    for answer in answers:
+        if answer.text.startswith(shown):
+            click.echo(answer.text[len(shown) :], nl=False)
+            shown = answer.text
+    if answer.ok:
+        click.echo()
+    return answer
 
 
 def _begin(system: str) -> list[Message]:

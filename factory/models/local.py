@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from factory import Answer, Model, Request
@@ -38,6 +39,22 @@ class LocalSession:
         """One batch. Its answers depend on the requests in it and on nothing that was asked before or beside it."""
         return self._worker.submit(self._answers, list(requests))
 
+    def stream(self, request: Request) -> Iterator[Answer]:
+        """The answer to one request while it grows, and at last as `submit` gives it."""
+        told: SimpleQueue[str | None] = SimpleQueue()
+
+        def answer() -> Answer:
+            try:
+                key = request.key(self._model)
+                return answer_batch(self._lm, self._tokenizer, [request], [key], told.put)[0]
+            finally:
+                told.put(None)
+
+        whole = self._worker.submit(answer)
+        while (text := told.get()) is not None:
+            yield Answer(text, "length", request=request)
+        yield whole.result()
+
     def close(self) -> None:
         self._worker.shutdown(wait=True, cancel_futures=True)
         self.__dict__.pop("_lm", None)
@@ -57,12 +74,19 @@ class Row:
     tokens: list[int] = field(default_factory=list)
     logprobs: list[dict[str, float]] = field(default_factory=list)
     finish: str = ""
+    heard: Callable[[str], None] | None = None  # is told the text so far
 
 
 def answer_batch(
-    lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requests: Sequence[Request], keys: Sequence[str]
+    lm: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[Request],
+    keys: Sequence[str],
+    heard: Callable[[str], None] | None = None,
 ) -> list[Answer]:
     """Answers to a batch of requests, in their order; row n is drawn by a generator seeded with the hex digits keys[n].
+
+    `heard` is told the text so far after every token, of a batch of one request.
 
     A prompt that leaves no room in the model's context is an answer that failed.
     """
@@ -85,7 +109,7 @@ def answer_batch(
             answers[place] = Answer("", "failed", "prompt too long", len(prompt), request=request)
             continue
         generator = torch.Generator(lm.device).manual_seed(int(key, 16) % 2**63)
-        rows[place] = Row(request, prompt, min(request.max_tokens, room), generator)
+        rows[place] = Row(request, prompt, min(request.max_tokens, room), generator, heard=heard)
     if rows:
         with torch.inference_mode():
             _decode(lm, tokenizer, list(rows.values()))
@@ -227,6 +251,9 @@ def _take(row: Row, token: int, ends: frozenset[int], tokenizer: PreTrainedToken
         row.finish = "stop"
         return
     row.tokens.append(token)
+    if row.heard:
+        text = tokenizer.decode(row.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        row.heard(text.rstrip("\ufffd"))  # a character may take several tokens
     if row.request.stop:
         # Every token holds at least one byte of text, so a stop string that just ended lies in these.
         reach = max(len(word.encode()) for word in row.request.stop) + 4

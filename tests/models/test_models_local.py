@@ -202,3 +202,22 @@ def test_files_that_cannot_be_loaded_are_a_sentence(tiny_folder, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(ModelError, match="its weights cannot be loaded"):
         open_model(uri=str(tmp_path)).open(threads=1)
+
+
+def test_a_stream_grows_into_the_answer_that_submit_gives(session):
+    for request in mixed(12):
+        *parts, last = session.stream(request)
+        assert [last] == ask(session, request)
+        assert len(parts) == last.completion_tokens
+        texts = [part.text for part in (*parts, last)]
+        assert all(later.startswith(earlier) for earlier, later in zip(texts, texts[1:], strict=False))
+        assert not any(part.text.endswith("\ufffd") for part in parts)
+
+
+def test_a_stream_that_breaks_off_raises(session, monkeypatch):
+    def breaks(*_):
+        raise RuntimeError("no more")
+
+    monkeypatch.setattr("factory.models.local._decode", breaks)
+    with pytest.raises(RuntimeError, match="no more"):
+        list(session.stream(Request(user("What is a list?"))))
