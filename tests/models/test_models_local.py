@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -210,7 +211,7 @@ def test_a_stream_grows_into_the_answer_that_submit_gives(session):
         assert [last] == ask(session, request)
         assert len(parts) == last.completion_tokens
         texts = [part.text for part in (*parts, last)]
-        assert all(later.startswith(earlier) for earlier, later in zip(texts, texts[1:], strict=False))
+        assert all(later.startswith(earlier) for earlier, later in pairwise(texts))
         assert not any(part.text.endswith("\ufffd") for part in parts)
 
 
