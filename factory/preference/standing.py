@@ -15,7 +15,7 @@ from .comparisons import NOTHING, TIES, Verdict, win_shares
 
 ROUNDING = 1e-9  # a difference of two scores that ought to be the margin may be this much less
 # What meta holds of all answers of a prompt: of a pair it would be wrong, and of answers to come.
-PER_ANSWER = ("models", "temperatures", "draws", "comparisons", "grades", "asked", "edited", "gold")
+PER_ANSWER = ("models", "names", "temperatures", "draws", "comparisons", "grades", "asked", "edited", "gold")
 VERDICTS: tuple[str, ...] = get_args(Verdict)
 TIE_REASONS = {"flip": "flip", "both_good": "both good", "both_bad": "both bad"}
 
@@ -121,8 +121,8 @@ class Standing:
         return {name: value for name, value in self.meta.items() if name not in PER_ANSWER}
 
     def of_answers(self, *places: int) -> dict[str, list[Any]]:
-        """Models and temperatures of some answers, in their order, where they are known."""
-        found = {name: self.meta.get(name) for name in ("models", "temperatures")}
+        """Models, their names in the recipe and temperatures of some answers, in their order, where they are known."""
+        found = {name: self.meta.get(name) for name in ("models", "names", "temperatures")}
         return {
             name: [values[place] for place in places]
             for name, values in found.items()

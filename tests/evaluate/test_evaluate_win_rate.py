@@ -15,6 +15,7 @@ from factory.evaluate.length_control import controlled, fit
 from factory.evaluate.side_by_side import side_by_side
 from factory.evaluate.win_rate import win_rate
 from factory.preference.labelling.store import Labels, items_of
+from factory.preference.standing import Standing
 
 
 def compared(at: int, verdict: str, first: str = "base", second: str = "tuned", **more: Any) -> dict[str, Any]:
@@ -164,6 +165,12 @@ def test_side_by_side_makes_candidates(context: Context, write_dataset: Any, not
     assert alone[0]["meta"]["names"] == ["base", "reference"]
     assert text_of(alone[0]["completions"][1]) == "own 0"
     assert "reference" not in alone[0]["meta"]
+
+
+def test_pairs_of_such_candidates_keep_whose_answers_they_are() -> None:
+    standing = Standing(compared(0, "second"))
+    assert standing.of_answers(1, 0) == {"names": ["tuned", "base"]}
+    assert "names" not in standing.kept_meta()
 
 
 def test_one_model_alone_has_nothing_beside_it(context: Context, write_dataset: Any) -> None:
