@@ -157,6 +157,20 @@ def test_the_head_computes_in_float32_under_autocast(tiny: CausalLM) -> None:
     assert torch.allclose(found, hidden.float() @ model.score.weight.T, atol=1e-5)  # in bfloat16 1e-2 off
 
 
+def test_a_head_keeps_float32_where_the_layers_do_not(made: RewardModel, preferences: Any) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    from factory.models.rewards import load_reward_model, rewards
+
+    saved = load_file(made.path / "adapter_model.safetensors")["base_model.model.score.weight"]  # type: ignore[operator]
+    model = load_reward_model(made, "bfloat16")
+    assert model.model.embed_tokens.weight.dtype == torch.bfloat16
+    assert torch.equal(model.score.weight.data, saved)
+    _, ids = encoded(made, preferences(4))
+    assert rewards(model, ids, 1) == pytest.approx(rewards(load_reward_model(made), ids, 1), abs=0.3)
+
+
 def test_a_reward_model_of_a_lora_stands_on_the_base_of_both(
     tiny: CausalLM, pairs: Any, dataset: Any, tmp_path: Path, preferences: Any, make_context: Any
 ) -> None:
