@@ -120,9 +120,10 @@ def train(run: Run) -> None:
     every = max(1, round(total / practice.evaluations))
     while run.done < total:
         number = run.done + 1
-        experience, metrics = collect(run, number)
-        with run.timed("learning"):
-            metrics |= improve(run, experience, number)
+        with told_plainly(practice):
+            experience, metrics = collect(run, number)
+            with run.timed("learning"):
+                metrics |= improve(run, experience, number)
         metrics["kl_coefficient"] = run.coefficient
         if practice.kl_target is not None:
             run.coefficient = adv.adapted(run.coefficient, metrics["kl"], practice.kl_target)
@@ -270,6 +271,23 @@ def value_gradient(run: Run, experience: Experience, minibatch: list[list[int]])
         loss.backward()
         total += loss.item()
     return total
+
+
+@contextmanager
+def told_plainly(practice: Practice) -> Iterator[None]:
+    """Turn an allocation that failed, a GPU's or the machine's, into a StepError that says what to change."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        # of the CPU's allocator there is only the text
+        if type(error) is RuntimeError and "can't allocate memory" not in str(error):
+            raise
+        remedy = "fewer max_new_tokens, or quantize: nf4"
+        if practice.batch_size > 1:
+            remedy = f"batch_size: {practice.batch_size // 2}"
+        elif not practice.gradient_checkpointing:
+            remedy = "gradient_checkpointing: true"
+        raise StepError(f"ppo: out of memory at batch_size {practice.batch_size}; try {remedy}") from error
 
 
 def _seed(run: Run, number: int, batch: int) -> int:

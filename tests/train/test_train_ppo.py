@@ -67,7 +67,7 @@ def test_the_policy_begins_as_its_reference_to_the_bit(
     (dropping / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": str(base)}))
     policy = CausalLM(uri=str(dropping), path=dropping)
     context, notebook = make_context(tmp_path / "run")
-    options = {**QUICK, "samples": 2, "gradient_checkpointing": True}
+    options = {**QUICK, "samples": 2, "gradient_checkpointing": True, "temperature": 1.3}
     ppo.function(asked, context, policy, reward=reward, algorithm=algorithm, **options)
     assert notebook.logged[1]["kl"] == 0.0
     assert notebook.logged[2]["kl"] > 0.0
@@ -416,6 +416,64 @@ def test_what_cannot_be_is_one_sentence(
     fresh, notebook = make_context(tmp_path / "fresh")
     ppo.function(one_long, fresh, tiny, **{**QUICK, "max_steps": 1}, **checks)
     assert notebook.dropped == [("a", "too long")]
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        ({"batch_size": 8}, "at batch_size 8; try batch_size: 4"),
+        ({"batch_size": 1}, "gradient_checkpointing: true"),
+        ({"batch_size": 1, "gradient_checkpointing": True}, "fewer max_new_tokens, or quantize: nf4"),
+    ],
+)
+def test_memory_that_does_not_suffice_is_said_with_a_remedy(options: dict[str, Any], remedy: str) -> None:
+    import torch
+
+    from factory.train.ppo_loop import told_plainly
+
+    with pytest.raises(StepError, match=remedy), told_plainly(Practice(**options)):
+        torch.empty(1 << 60, dtype=torch.int8)
+    with pytest.raises(RuntimeError, match="shapes"), told_plainly(Practice(**options)):
+        torch.ones(2, 3) @ torch.ones(2, 3)
+
+
+def test_rows_of_an_extended_vocabulary_are_kept(
+    extended: CausalLM, asked: Any, tmp_path: Path, make_context: Any
+) -> None:
+    """The policy's own adapter may hold rows of embeddings, which are part of its reference and of what is saved."""
+    import torch
+
+    from factory.models.loading import load_causal_lm, load_tokenizer
+    from factory.train.adapters import add_lora, save_adapter
+    from factory.train.loading import save_policy
+
+    tokenizer = load_tokenizer(extended)
+    new = [len(tokenizer) - 2, len(tokenizer) - 1]
+    tuned = add_lora(load_causal_lm(extended), LoraOptions(r=2), 0, rows=new)
+    with torch.no_grad():
+        for name, weight in tuned.named_parameters():
+            if weight.requires_grad:
+                weight.normal_(std=0.1, generator=torch.Generator().manual_seed(len(name)))
+    folder = tmp_path / "tuned"
+    folder.mkdir()
+    save_adapter(tuned, folder, str(extended.path), None)
+    tokenizer.save_pretrained(folder)
+    policy = CausalLM(uri=str(folder), path=folder)
+    run = ready(make_context(tmp_path / "run")[0], asked, policy, **vowels(tmp_path))
+    ids = torch.tensor([[5, *new, 6, 7]])
+    with torch.no_grad():
+        run.one.use("reference")
+        reference = run.one.lm(input_ids=ids).logits
+        expected = load_causal_lm(policy)(input_ids=ids).logits
+        for weight in run.one.trained("policy").values():
+            weight.normal_(std=0.1, generator=torch.Generator().manual_seed(weight.numel()))
+        run.one.use("policy")
+        trained = run.one.lm(input_ids=ids).logits
+        save_policy(run.one, policy, tokenizer, tmp_path / "made")
+        loaded = load_causal_lm(CausalLM(uri="made", path=tmp_path / "made"))(input_ids=ids).logits
+    assert torch.allclose(reference, expected, atol=1e-4)
+    assert torch.allclose(trained, loaded, atol=1e-4)
+    assert not torch.allclose(trained, reference, atol=1e-2)
 
 
 def test_equal_rewards_are_told(tiny: CausalLM, asked: Any, tmp_path: Path, make_context: Any) -> None:
