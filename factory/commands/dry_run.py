@@ -258,8 +258,8 @@ def _records(kind: str, trial: Trial) -> Iterator[dict[str, Any]]:
         elif kind == "Prompt":
             record |= {"prompt": user(words)}
         else:
-            said = assistant(words)
-            record |= {"prompt": user(str(number % 10)), "completion": said, "chosen": said, "rejected": said}
+            said, other = assistant(words), assistant("b" + words[1:])  # equal answers are no pair
+            record |= {"prompt": user(str(number % 10)), "completion": said, "chosen": said, "rejected": other}
             record |= {"label": number % 2 == 0}
         yield record
 

@@ -178,13 +178,14 @@ def task_of(step: str, options: Mapping[str, Any], shape: Shape, gpu: bool, rows
     if recompute is None:
         recompute = gpu and (ppo or base == "nf4")
     answer = int(options["max_new_tokens"]) if ppo else 0
+    length = PROMPT + answer if ppo else int(options.get("seq_len") or options["max_length"])
     groups = options.get("samples") or (1 if options.get("algorithm") == "gae" else 4)
     drawn = int(options.get("prompts_per_step") or 32) * groups
     return Task(
         step=step,
         shape=shape,
         tuned=tuned,
-        length=PROMPT + answer if ppo else int(options.get("seq_len") or options["max_length"]),
+        length=min(length, shape.context or length),  # no record is longer than the model reads
         setting=Setting(int(options["batch_size"]), int(options.get("accumulation") or 1), bool(recompute)),
         gpu=gpu,
         padded=step != "pretrain" and not options.get("packing"),

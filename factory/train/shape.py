@@ -16,6 +16,7 @@ class Shape:
     layer_parameters, embedding, head, other  weights in a layer, the embedding, an untied head, and the rest
     normed    matrices of a layer that read what a norm gives
     capped    attention scores are capped, for which they have to be held
+    context   tokens that it reads at most; 0 where the config says nothing
     experts   of layer_parameters, those in experts; `active` is the share of them that a token goes through
     """
 
@@ -35,6 +36,7 @@ class Shape:
     other: int
     normed: int
     capped: bool = False
+    context: int = 0
     experts: int = 0
     active: float = 1.0
 
@@ -107,6 +109,7 @@ def shape_of(config: Any) -> Shape:
         other=total - count * inside - embedding - head,
         normed=sum(not re.search(r"^(o_proj|c_proj|out_proj|dense)$|down|_4h_to_h", name) for name, _, _ in layer),
         capped=getattr(text, "attn_logit_softcapping", None) is not None,
+        context=int(getattr(text, "max_position_embeddings", None) or 0),
         experts=experts,
         active=awake / many if experts else 1.0,
     )

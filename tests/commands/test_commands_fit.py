@@ -149,3 +149,30 @@ def test_what_cannot_be_tried_is_said_and_the_rest_goes_on(lab: Any) -> None:
     said = lab("fit", "tune.yaml", "tutor", "--memory", "8GB", "--cpu", "--check")
     assert said.code == 0, said.err
     assert said.lines[-1].startswith("tutor: two steps could not be trained here: ./base: its weights cannot be loaded")
+
+
+EVERY = """\
+name: every
+targets:
+  text: {from: data/text.jsonl, steps: [pretrain: {base: ./base, method: lora, batch_size: 2, accumulation: 2, seq_len: 256}]}
+  rewards: {from: data/pairs.jsonl, steps: [reward_model: {base: ./base, batch_size: 2, max_length: 256}]}
+  pairs: {from: data/pairs.jsonl, steps: [dpo: {base: ./base, batch_size: 2, max_length: 256}]}
+  marks: {from: data/marks.jsonl, steps: [kto: {base: ./base, method: freeze, batch_size: 4, max_length: 256}]}
+  policy: {from: data/prompts.jsonl, steps: [ppo: {policy: ./base, reward: rewards, prompts_per_step: 4, max_new_tokens: 8}]}
+"""
+
+
+@pytest.mark.slow
+def test_two_steps_of_every_trainer_take_about_what_was_planned(lab: Any) -> None:
+    """From 0.6 of it, where reading text brings a compiler into memory, to 1.2."""
+    save(lab.root / "base", vocabulary=4096, hidden_size=256, intermediate_size=768, num_hidden_layers=4)
+    kinds = {"text": {"text": "a b"}, "pairs": {"prompt": "a", "chosen": "b", "rejected": "c"},
+             "marks": {"prompt": "a", "completion": "b", "label": True}, "prompts": {"prompt": "a"}}  # fmt: skip
+    for name, record in kinds.items():
+        lab.write(f"data/{name}.jsonl", json.dumps(record) + "\n")
+    lab.write("every.yaml", EVERY)
+    found = lab("fit", "every.yaml", "--memory", "8GB", "--cpu", "--check", "--json").json
+    assert [one["step"] for one in found] == ["pretrain", "reward_model", "dpo", "kto", "ppo"]
+    for one in found:
+        assert "error" not in one["check"], one
+        assert 0.6 < one["check"]["planned"] / one["check"]["measured"] < 1.2, one

@@ -120,6 +120,12 @@ def test_answers_of_ppo_go_through_in_portions() -> None:
     assert alone.need(alone.setting).peak < replace(alone, together=1024).need(alone.setting).peak
 
 
+def test_no_record_is_longer_than_the_model_reads() -> None:
+    short = replace(EIGHT, context=512)
+    assert task_of("sft", OPTIONS, short, True).length == 512
+    assert task_of("ppo", PPO, short, True).length == 512
+
+
 def test_what_a_step_reads_at_once() -> None:
     alone, pairs = task("sft"), task("dpo")
     assert pairs.batch(Setting(4)).rows == 2 * alone.batch(Setting(4)).rows
