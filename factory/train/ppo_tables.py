@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 def measured(
     run: Run, reader: str, rollouts: Sequence[Rollout], parts: Sequence[list[int]]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(log-probabilities, entropies, mask): tables of all answers by one reader, read in these parts."""
+    """(log-probabilities, entropies, mask): tables of all answers by one reader, read in these parts. Entropies are the
+    policy's alone; they cost as much as the logits do.
+    """
     mask = answer_mask(rollouts)
     found, entropies = torch.zeros(mask.shape), torch.zeros(mask.shape)
     run.one.use(reader)
     with torch.no_grad():
         for part in parts:
             batch = run.batch(rollouts, part)
-            logs, entropy = run.one.log_probs(batch, run.practice.temperature, entropy=True)
+            logs, entropy = run.one.log_probs(batch, run.practice.temperature, entropy=reader == "policy")
             _fill(found, part, mask, logs)
             _fill(entropies, part, mask, entropy)
     return found, entropies, mask

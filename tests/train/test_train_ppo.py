@@ -254,6 +254,38 @@ def test_a_quantised_base_trains_its_adapters(
             assert weight[:, 3:].any(), f"{name} never moved"  # behind the 3 columns of the earlier adapter
 
 
+def test_gradients_come_through_4_bits_as_through_what_these_mean(
+    sft: CausalLM, reward: RewardModel, asked: Any, tmp_path: Path, make_context: Any
+) -> None:
+    """bitsandbytes repacks weights that are measured first, and then passes no gradient to what lies below them."""
+    import torch
+    from bitsandbytes.functional import dequantize_4bit
+
+    from factory.train.ppo_loop import policy_gradient
+
+    run = ready(make_context(tmp_path)[0], asked, sft, reward, quantize="nf4")
+    experience, _ = made(run)
+    for weight in run.one.trained("policy").values():
+        weight.data.normal_(std=0.1, generator=torch.Generator().manual_seed(weight.numel()))
+
+    def gradients() -> dict[str, Any]:
+        run.optimizers["policy"].zero_grad(set_to_none=True)
+        policy_gradient(run, experience, experience.portions[0])
+        return {name: weight.grad for name, weight in run.one.trained("policy").items()}
+
+    found = gradients()
+    for module in run.one.lm.modules():
+        if hasattr(getattr(module, "base_layer", None), "quant_state"):
+            packed = module.base_layer
+            plain = torch.nn.Linear(packed.in_features, packed.out_features, bias=False)
+            plain.weight = torch.nn.Parameter(
+                dequantize_4bit(packed.weight.data, packed.weight.quant_state).float(), requires_grad=False
+            )
+            module.base_layer = plain
+    for name, gradient in gradients().items():
+        assert torch.allclose(found[name], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max())), name
+
+
 @pytest.mark.parametrize("tuned", [True, False], ids=["adapter", "full"])
 def test_what_is_saved_is_the_policy_on_the_root(
     tuned: bool, tiny: CausalLM, sft: CausalLM, asked: Any, tmp_path: Path, make_context: Any
