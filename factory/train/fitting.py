@@ -6,6 +6,7 @@ more batches in a step.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -181,12 +182,16 @@ def task_of(step: str, options: Mapping[str, Any], shape: Shape, gpu: bool, rows
     length = PROMPT + answer if ppo else int(options.get("seq_len") or options["max_length"])
     groups = options.get("samples") or (1 if options.get("algorithm") == "gae" else 4)
     drawn = int(options.get("prompts_per_step") or 32) * groups
+    # ppo learns from a step's answers in minibatches, and has no more of them at once than are in one
+    portion = math.ceil(drawn / int(options.get("minibatches") or 1)) if ppo else int(options["batch_size"])
     return Task(
         step=step,
         shape=shape,
         tuned=tuned,
         length=min(length, shape.context or length),  # no record is longer than the model reads
-        setting=Setting(int(options["batch_size"]), int(options.get("accumulation") or 1), bool(recompute)),
+        setting=Setting(
+            min(int(options["batch_size"]), portion), int(options.get("accumulation") or 1), bool(recompute)
+        ),
         gpu=gpu,
         padded=step != "pretrain" and not options.get("packing"),
         answer=answer,

@@ -154,11 +154,13 @@ def test_what_cannot_be_tried_is_said_and_the_rest_goes_on(lab: Any) -> None:
 EVERY = """\
 name: every
 targets:
-  text: {from: data/text.jsonl, steps: [pretrain: {base: ./base, method: lora, batch_size: 2, accumulation: 2, seq_len: 256}]}
+  text: {from: data/text.jsonl, steps: [pretrain: {base: ./base, batch_size: 2, accumulation: 2, seq_len: 256}]}
   rewards: {from: data/pairs.jsonl, steps: [reward_model: {base: ./base, batch_size: 2, max_length: 256}]}
   pairs: {from: data/pairs.jsonl, steps: [dpo: {base: ./base, batch_size: 2, max_length: 256}]}
   marks: {from: data/marks.jsonl, steps: [kto: {base: ./base, method: freeze, batch_size: 4, max_length: 256}]}
-  policy: {from: data/prompts.jsonl, steps: [ppo: {policy: ./base, reward: rewards, prompts_per_step: 4, max_new_tokens: 8}]}
+  policy:
+    from: data/prompts.jsonl
+    steps: [ppo: {policy: ./base, reward: rewards, prompts_per_step: 4, max_new_tokens: 8}]
 """
 
 

@@ -111,6 +111,7 @@ def test_answers_of_ppo_go_through_in_portions() -> None:
     few = replace(one, together=1)
     assert pick(few, few.need(Setting(4, 1, True)).peak) == Setting(4, 1, True)
     assert one.together == 32
+    assert task_of("ppo", PPO | {"prompts_per_step": 4, "minibatches": 2}, EIGHT, True).setting.batch_size == 2
     alone = task_of("ppo", PPO | {"algorithm": "grpo"}, EIGHT, True)
     assert one.need(one.setting).optimizer == 2 * alone.need(alone.setting).optimizer, (
         "a value model learns beside the policy"
