@@ -27,6 +27,13 @@ from .summary import print_result, summary
     show_default=True,
     help="Where tasks run: serial, local:N, ray:ADDRESS, or a plugin's.",
 )
+@click.option(
+    "--processes",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Processes of a stage that trains: as many as there are GPUs for it.",
+)
 @limit_option
 @set_option
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
@@ -37,6 +44,7 @@ def build(
     recipe: Path,
     targets: tuple[str, ...],
     executor: str,
+    processes: int,
     limit: int | None,
     overrides: tuple[str, ...],
     quiet: bool,
@@ -53,7 +61,7 @@ def build(
     progress = make_progress(sys.stderr, quiet or as_json)
     pm.register(progress, "progress")
     try:
-        result = run(plan, executor)
+        result = run(plan, executor, processes)
     except StepError as error:
         again = shlex.join(["factory", *sys.argv[1:]])
         raise StepError(f"{error}\nWhat was finished is stored. To go on from there: {again}") from error

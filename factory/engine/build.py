@@ -64,6 +64,7 @@ def build(
     targets: str | Sequence[str] = (),
     *,
     executor: str = "serial",
+    processes: int = 1,
     limit: int | None = None,
     overrides: Sequence[str] = (),
     store: str | Path | None = None,
@@ -72,6 +73,7 @@ def build(
 
     targets    names; all of them when empty
     executor   serial, local:N, ray:ADDRESS, or what a plugin opens
+    processes  of a stage that trains, each with a GPU or threads of its own; a step of the weights sees as many records
     limit      records taken of each source, and the most a `count` option may say
     overrides  `target.step.option=value` settings
     Raises a FactoryError (see factory.errors); what was finished before stays.
@@ -85,7 +87,7 @@ def build(
     path = Path(recipe)
     found = load_project(path, Path(store) if store else None)
     plan = make_plan(read_recipe(path, overrides), found, tuple(targets), limit)
-    return run(plan, executor)
+    return run(plan, executor, processes)
 
 
 def stored(
@@ -118,7 +120,7 @@ def complete(plan: Plan, target: str) -> Stage:
     return stage
 
 
-def run(plan: Plan, executor: str = "serial") -> Result:
+def run(plan: Plan, executor: str = "serial", processes: int = 1) -> Result:
     """Run a plan's stages in order. What waits for something from outside is left open, the rest goes on."""
     plan.store.prepare()
     plan.store.remember(plan.recipe.path.resolve())
@@ -128,7 +130,7 @@ def run(plan: Plan, executor: str = "serial") -> Result:
     open_stages: set[str] = set()
     try:
         with open_uri("executor", executor) as workers:
-            runner = Runner(plan, workers, executor)
+            runner = Runner(plan, workers, executor, processes)
             for stage in plan.stages:
                 if {needed.fingerprint for needed in stage.needs} & open_stages:
                     open_stages.add(stage.fingerprint)

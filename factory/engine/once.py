@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -41,7 +42,7 @@ class Outcome:
     memos: list[str] = field(default_factory=list)
     alarms: list[dict[str, Any]] = field(default_factory=list)  # what the step itself says should be looked at
     usage: Usage = field(default_factory=Usage)  # of models
-    exact: bool = True  # False after work on a GPU: made again, the bytes may differ
+    exact: bool = True  # False after work on a GPU or in several processes: made again, the bytes may differ
 
 
 def run_job(
@@ -78,7 +79,7 @@ def run_job(
     runtime.publish()
     outcome.memos, outcome.alarms, outcome.usage = runtime.known, runtime.alarms, runtime.usage
     torch = sys.modules.get("torch")
-    outcome.exact = torch is None or not torch.cuda.is_initialized()
+    outcome.exact = "WORLD_SIZE" not in os.environ and (torch is None or not torch.cuda.is_initialized())
     return outcome
 
 

@@ -13,12 +13,13 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 from ..errors import FactoryError, StepError
 from .once import Outcome, run_job
+from .ranks import environments, follow
 from .runtime import Job, Tell
 from .work import Setup, remote
 
@@ -27,56 +28,77 @@ BOOT = "import sys; sys.path.append(sys.argv[2]); from factory.engine.process im
 LOG_LINES = 12  # of the child's own output, quoted when it dies without a word
 
 
-def run_in_child(job: Job, setup: Setup, executor: str, tell: Tell, lock: int) -> Outcome:
-    """Run a job in a fresh Python process and pass on its news.
+def run_in_child(job: Job, setup: Setup, executor: str, tell: Tell, lock: int, processes: int = 1) -> Outcome:
+    """Run a job in a fresh Python process, or as so many ranks, and pass on the news of the first.
 
-    One socket carries everything; when this process dies the child reads its end and exits. Until it has, it holds
-    the stage's lock (a descriptor), so that the next build does not write beside it. Raises what the job raised, or
-    StepError with the end of the log when the child died without a word.
+    One socket for each carries everything; when this process dies the children read its end and exit. Until they have,
+    they hold the stage's lock (a descriptor), so that the next build does not write beside them. Raises what the job
+    raised, or StepError with the end of the log when the child died without a word.
     """
     log = job.store.work(job.fingerprint) / "log.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        children = [_start(job, output, lock, ranked) for ranked in environments(processes)]
+    try:
+        for here, _ in children:
+            with contextlib.suppress(BrokenPipeError):  # it died; then there is nothing to hear either
+                here.send((setup, executor))
+                here.send_bytes(pickle.dumps(job))
+        return _listen([here for here, _ in children], tell, job, log)
+    finally:
+        for here, _ in children:
+            here.close()
+        for _, child in children:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(10)
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+
+
+def _start(job: Job, output: Any, lock: int, ranked: dict[str, str]) -> tuple[Connection, subprocess.Popen[bytes]]:
     here, there = Pipe()
     threads = str(job.threads)
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONHASHSEED": "0"}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "PYTHONHASHSEED": "0",
+        **ranked,
+    }
     # Threads that spin while they wait starve each other on a busy machine: over 10 times slower was seen.
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with log.open("ab") as output:
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-c", BOOT, str(there.fileno()), str(Path(__file__).parents[2])],
-            pass_fds=(there.fileno(), lock),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=environment,
-        )
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-c", BOOT, str(there.fileno()), str(Path(__file__).parents[2])],
+        pass_fds=(there.fileno(), lock),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=environment,
+    )
     there.close()
-    try:
-        with contextlib.suppress(BrokenPipeError):  # it died; then there is nothing to hear either
-            here.send((setup, executor))
-            here.send_bytes(pickle.dumps(job))
-        return _listen(here, tell, job, log)
-    finally:
-        here.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(10)
-        if child.poll() is None:
-            child.kill()
-            child.wait()
+    return here, child
 
 
-def _listen(here: Connection, tell: Tell, job: Job, log: Path) -> Outcome:
+def _listen(ranks: list[Connection], tell: Tell, job: Job, log: Path) -> Outcome:
+    """News of the first until it is done. An error of any ends all: the others would wait for it for ever."""
+    heard = list(ranks)
     while True:
-        try:
-            what, *details = here.recv()
-        except (EOFError, ConnectionResetError):
-            lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
-            raise StepError("\n  ".join([f"{job.label}: its process died; the end of {log}:", *lines])) from None
-        if what == "done":
-            return details[0]  # type: ignore[no-any-return]
-        if what == "error":
-            raise details[0]
-        tell(what, *details)
+        for here in wait(heard):
+            assert isinstance(here, Connection)
+            try:
+                what, *details = here.recv()
+            except (EOFError, ConnectionResetError):
+                lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+                raise StepError("\n  ".join([f"{job.label}: its process died; the end of {log}:", *lines])) from None
+            if what == "error":
+                raise details[0]
+            if what == "done":
+                if here is ranks[0]:
+                    return details[0]  # type: ignore[no-any-return]
+                heard.remove(here)
+            else:
+                tell(what, *details)
 
 
 def main(descriptor: int) -> None:
@@ -114,6 +136,9 @@ def work(packed: bytes, executor: str, setup: Setup, tell: Tell) -> Outcome:
     enter_project(setup.project)
     load_plugins(setup.plugins)
     job: Job = pickle.loads(packed)
+    if os.environ.get("RANK", "0") != "0":
+        follow(job)
+        return Outcome()
     with _lazily(executor, setup) as submit:
         return run_job(job, tell, submit)
 

@@ -38,8 +38,9 @@ GUARD = """put the call under `if __name__ == "__main__":`"""
 class Runner:
     """Brings one stage after the other up to date."""
 
-    def __init__(self, plan: Plan, workers: Executor, executor: str) -> None:
+    def __init__(self, plan: Plan, workers: Executor, executor: str, processes: int = 1) -> None:
         self.plan, self.store, self.workers, self.executor = plan, plan.store, workers, executor
+        self.processes = processes  # of a stage that trains
         self.setup = Setup(plan.project, plan.project / "plugins")
         self.submit = inline(self.setup, workers)
 
@@ -147,7 +148,8 @@ class Runner:
                 pm.hook.after_task(stage=stage, done=details[0], total=details[1], counts={}, note=details[2])
 
         if stage.own_process:
-            return run_in_child(job, self.setup, self.executor, tell, self.lock)
+            processes = self.processes if stage.head is not None and stage.head.ranks else 1
+            return run_in_child(job, self.setup, self.executor, tell, self.lock, processes)
         return run_job(job, tell, self.submit)
 
     def job(self, stage: Stage, objects: dict[str, Any]) -> Job:

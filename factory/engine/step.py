@@ -66,6 +66,7 @@ class Step:
     version: int = 1
     requests: Callable[..., int] | None = None  # (records in, **options) -> how many model calls, for `plan`
     judges: bool = True  # whether it drops records for what they are
+    ranks: bool = False  # whether several processes can share its work, as torch.distributed has it
     groups: dict[str, BaseModel] = field(default_factory=dict)  # parameter whose fields are options -> their defaults
     like: str | None = None  # the option whose kind of model comes out: a tokenizer of one, a language model of another
 
@@ -106,7 +107,7 @@ class Step:
 def step(function: Callable[..., Any]) -> Step: ...
 @overload
 def step(
-    *, version: int = 1, requests: Callable[..., int] | None = None, judges: bool = True
+    *, version: int = 1, requests: Callable[..., int] | None = None, judges: bool = True, ranks: bool = False
 ) -> Callable[[Callable[..., Any]], Step]: ...
 def step(
     function: Callable[..., Any] | None = None,
@@ -114,21 +115,25 @@ def step(
     version: int = 1,
     requests: Callable[..., int] | None = None,
     judges: bool = True,
+    ranks: bool = False,
 ) -> Step | Callable[[Callable[..., Any]], Step]:
     """Make a typed function a step.
 
     version   raise it when the same code must give other results (a new library, say)
     requests  (records in, **options) -> int: how many model calls the step will make at most; shown by `plan`
     judges    False for a step that drops by number, or only rewrites: that it drops much or nothing is no alarm
+    ranks     True for a step that trains and, run by several processes of torch.distributed, has them share its work
 
     Raises PluginError when the signature is none of the kinds.
     """
     if function is None:
-        return lambda inner: declare(inner, version, requests, judges)
-    return declare(function, version, requests, judges)
+        return lambda inner: declare(inner, version, requests, judges, ranks)
+    return declare(function, version, requests, judges, ranks)
 
 
-def declare(function: Callable[..., Any], version: int, requests: Callable[..., int] | None, judges: bool) -> Step:
+def declare(
+    function: Callable[..., Any], version: int, requests: Callable[..., int] | None, judges: bool, ranks: bool
+) -> Step:
     name = f"{function.__module__}.{function.__name__}"
     try:
         hints = get_type_hints(function, include_extras=True)  # Annotated[float, Field(ge=0)] keeps its bounds
@@ -179,7 +184,7 @@ def declare(function: Callable[..., Any], version: int, requests: Callable[..., 
     options = create_model(function.__name__, __config__=ConfigDict(extra="forbid", strict=False), **fields)
     return Step(
         function.__name__.rstrip("_"), gathering(function, groups), kind, takes, gives, options, references,
-        tuple(paths), context, version, requests, judges, groups, like,
+        tuple(paths), context, version, requests, judges, ranks, groups, like,
     )  # fmt: skip
 
 

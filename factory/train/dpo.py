@@ -39,7 +39,7 @@ class Referred:
         return len(self.pair)
 
 
-@step
+@step(ranks=True)
 def dpo(
     dataset: Dataset[Preference],
     ctx: Context,

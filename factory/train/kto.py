@@ -46,7 +46,7 @@ class Labelled:
         return max(len(self.answer), len(self.other))
 
 
-@step
+@step(ranks=True)
 def kto(
     dataset: Dataset[Unpaired],
     ctx: Context,

@@ -17,7 +17,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from factory import Context, StepError
 
-from . import checkpoints
+from . import checkpoints, ranks
 from .batches import LengthGrouped
 from .objective import Objective, Tally, likelihood
 from .shortage import told_plainly
@@ -112,14 +112,16 @@ def steps_of(records: int, batch_size: int, accumulation: int, epochs: float, ma
 def train(model: Any, material: Material, plan: Plan, ctx: Context) -> Run:
     """Train `model` in place, from the newest whole checkpoint in `ctx.workdir` if there is one.
 
+    In several processes (`ranks`) each step has the records that it has in one, some in each process.
+
     Resumed after a kill at any moment, a run on CPU gives the weights of one that was not killed, to the bit:
     optimizer, schedule, generators and the place in the data are in the checkpoint; the order of the data depends on
     seed and epoch alone. Raises StepError when the loss is not finite.
     """
-    seed = ctx.rng("training").randrange(NORMAL_BITS)
+    seed, folder = ctx.rng("training").randrange(NORMAL_BITS), ranks.checkpoint_folder(ctx)
     trainer = TokenTrainer(
         model=model,
-        args=_arguments(plan, seed, ctx.workdir),
+        args=_arguments(plan, seed, folder),
         data_collator=material.collate,
         train_dataset=material.examples,
     )
@@ -127,7 +129,10 @@ def train(model: Any, material: Material, plan: Plan, ctx: Context) -> Run:
     trainer.objective = material.objective or likelihood(model.get_output_embeddings())
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Watch(trainer, ctx, plan, material))
-    newest = checkpoints.latest(ctx.workdir)
+    if ranks.first():
+        checkpoints.latest(folder)  # what a kill left half-written goes
+    ranks.meet()
+    newest = checkpoints.latest(folder)
     steps, log = checkpoints.history(newest) if newest else (0, [])
     # transformers would take one more step from a checkpoint that was the last
     if newest and (steps >= plan.total or out_of_patience(log, material.held, plan.patience)):
@@ -139,7 +144,7 @@ def train(model: Any, material: Material, plan: Plan, ctx: Context) -> Run:
     taken = steps
     if plan.patience is not None:
         taken = best_step(log, material.held) or steps
-        source = checkpoints.folder_of(ctx.workdir, taken)
+        source = checkpoints.folder_of(folder, taken)
     if source is not None:
         trainer._load_from_checkpoint(str(source))
     return Run(steps, taken, ends(log))
@@ -161,7 +166,10 @@ def _arguments(plan: Plan, seed: int, workdir: Path) -> TrainingArguments:
         neftune_noise_alpha=plan.neftune,
         max_grad_norm=plan.max_grad_norm,
         per_device_train_batch_size=plan.batch_size,
-        gradient_accumulation_steps=plan.accumulation,
+        gradient_accumulation_steps=ranks.share_of(plan.accumulation),
+        ddp_backend="gloo" if ranks.size() > 1 and not gpu else None,
+        ddp_find_unused_parameters=False,
+        use_cpu=not gpu,
         seed=seed,
         data_seed=seed,
         bf16=gpu,
@@ -254,6 +262,7 @@ class TokenTrainer(Trainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
+        ranks.meet()  # each has written its generators' states
         if not self.args.should_save:
             return
         workdir, step = Path(self.args.output_dir), self.state.global_step

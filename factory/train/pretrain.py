@@ -36,7 +36,7 @@ LEARNING_RATES = {"lora": 2e-4, "qlora": 2e-4, "full": 2e-5, "rows": 1e-2}
 ROWS_EPSILON = 1e-2
 
 
-@step
+@step(ranks=True)
 def pretrain(
     dataset: Dataset[Text],
     ctx: Context,

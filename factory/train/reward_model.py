@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SLOWER = 1 / 2
 
 
-@step
+@step(ranks=True)
 def reward_model(
     dataset: Dataset[Preference],
     ctx: Context,

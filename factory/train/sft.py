@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .loop import Plan, Run
 
 
-@step
+@step(ranks=True)
 def sft(
     dataset: Dataset[PromptCompletion],
     ctx: Context,

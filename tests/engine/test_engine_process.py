@@ -260,3 +260,54 @@ def test_files_of_the_user_do_not_stand_in_for_the_standard_library(project: Pro
     project.build()
     assert project.result is not None
     assert isinstance(project.result["model"], factory.Model)
+
+
+RANKED = """
+import os
+import sys
+import time
+
+import factory
+from factory import CausalLM, Context, Dataset, Record
+
+@factory.step(ranks=True)
+def shared(dataset: Dataset[Record], ctx: Context, fails: str = "") -> CausalLM:
+    rank, size = os.environ["RANK"], os.environ["WORLD_SIZE"]
+    ctx.log(1, rank=float(rank))
+    if rank == fails:
+        raise ValueError(f"rank {rank} of {size} fails")
+    if fails == "dead" and rank == "1":
+        print("something was said", file=sys.stderr, flush=True)
+        os._exit(7)
+    if fails and rank == "0":
+        time.sleep(600)
+    ctx.output.mkdir()
+    (ctx.output / "config.json").write_text("{}")
+    (ctx.output / "rank").write_text(rank)
+    return CausalLM(uri="x", path=ctx.output)
+
+@factory.hookimpl
+def register_steps():
+    return [shared]
+"""
+
+
+@pytest.mark.builds
+@pytest.mark.parametrize(
+    ("fails", "says"),
+    [("", ""), ("1", "rank 1 of 2 fails"), ("dead", r"its process died(.|\n)*something was said")],
+    ids=["none", "one", "dead"],
+)
+def test_ranks_are_one_stage_and_end_together(project: Project, fails: str, says: str) -> None:
+    """What rank 0 makes is what is kept; an error of another ends all, which would wait for it for ever."""
+    project.write("plugins/ranked.py", RANKED)
+    project.lines("a.jsonl", "one")
+    recipe = project.recipe(f'targets: {{x: {{from: a.jsonl, steps: [shared: {{fails: "{fails}"}}]}}}}')
+    if fails:
+        with pytest.raises(StepError, match=says):
+            factory.build(recipe, processes=2)
+        return
+    made = factory.build(recipe, processes=2)["x"]
+    assert (made.path / "rank").read_text() == "0"
+    with pytest.raises(StepError, match="'RANK'"):
+        factory.build(recipe, targets="x", overrides=["x.shared.fails=5"])

@@ -1,0 +1,124 @@
+"""Two processes train what one does: with the same records in a step, and resumed from the same checkpoints."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factory import CausalLM, StepError
+from factory.train import ranks
+
+HERE = Path(__file__).parent
+OPTIONS = {
+    "epochs": 3,
+    "batch_size": 2,
+    "accumulation": 2,
+    "checkpoint_every": 2,
+    "validation": 0.0,
+    "weigh": "example",
+}
+
+
+def launch(model: Path, dataset: Path, run: Path, options: dict[str, Any], moment: str = "", count: int = 2) -> Any:
+    """What rank 0 logged; None when it died at its moment, and the others were ended."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    run.mkdir(parents=True, exist_ok=True)
+    script = "ddp_tiny.py" if count > 1 else "train_tiny.py"
+    processes = []
+    for rank in range(count):
+        environment = {
+            **os.environ, "OMP_NUM_THREADS": "1", "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count),
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        }  # fmt: skip
+        command = [sys.executable, str(HERE / script), "sft", str(model), str(dataset), str(run), json.dumps(options)]
+        command += [moment] if moment and rank == 0 else []
+        processes.append(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        )
+    said, errors = processes[0].communicate(timeout=240)
+    for process in processes[1:]:
+        if moment:
+            process.kill()
+        process.communicate(timeout=240)
+    if moment:
+        return None
+    assert all(process.returncode == 0 for process in processes), errors
+    return json.loads(said.splitlines()[-1])[0]
+
+
+@pytest.mark.slow
+@pytest.mark.model
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_two_processes_take_the_steps_of_one(
+    method: str, tiny: CausalLM, tmp_path: Path, facts: Any, write_dataset: Any
+) -> None:
+    from safetensors.torch import load_file
+
+    write_dataset(tmp_path / "facts.parquet", facts(2))
+    assert tiny.path is not None
+    options = {**OPTIONS, "method": method, "learning_rate": 1e-3, "lora": {"dropout": 0.0}}
+    given = tiny.path, tmp_path / "facts.parquet"
+    alone = launch(*given, tmp_path / "alone", options, count=1)
+    both = launch(*given, tmp_path / "both", options)
+    assert both.keys() == alone.keys()
+    for step, entry in alone.items():
+        assert both[step] == pytest.approx(entry, rel=2e-4)
+    name = "model.safetensors" if method == "full" else "adapter_model.safetensors"
+    weights = [load_file(tmp_path / run / "model" / name) for run in ("alone", "both")]
+    assert all((weights[0][key] - weights[1][key]).abs().max() < 1e-4 for key in weights[0])
+    launch(*given, tmp_path / "killed", options, "step 5")
+    resumed = launch(*given, tmp_path / "killed", options)
+    assert len(resumed) < len(both)
+    assert all(both[step] == entry for step, entry in resumed.items())
+
+
+def test_batches_that_cannot_be_shared_say_which_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ranks.share_of(3) == 3
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert ranks.share_of(4) == 2
+    with pytest.raises(
+        StepError, match="accumulation is 3, which 2 processes cannot share evenly; try accumulation: 4"
+    ):
+        ranks.share_of(3)
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_a_build_trains_in_two_processes(tiny: CausalLM, tmp_path: Path, facts: Any) -> None:
+    """Counts, drops and curves are those of one process; only what trains is shared."""
+    from safetensors.torch import load_file
+
+    import factory
+
+    rows = [
+        {"prompt": one["prompt"][0]["content"], "completion": one["completion"][0]["content"]} for one in facts()[:8]
+    ]
+    rows.append({"prompt": "Too long?", "completion": "word " * 400})
+    made = {}
+    for processes in (1, 2):
+        folder = tmp_path / f"project{processes}"
+        folder.mkdir()
+        (folder / "facts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        (folder / "recipe.yaml").write_text(
+            "name: both\ntargets:\n  tutor:\n    from: facts.jsonl\n    steps:\n"
+            f"      - sft: {{base: {tiny.path}, batch_size: 2, accumulation: 2, validation: 0, epochs: 2, "
+            "learning_rate: 0.001, lora: {dropout: 0}}\n"
+        )
+        result = factory.build(folder / "recipe.yaml", processes=processes, store=folder / "store")
+        stage = result.plan.targets["tutor"]
+        manifest = stage.manifest
+        assert manifest is not None
+        assert manifest["funnel"][-1]["reasons"] == {"too long": 1}
+        assert manifest["exact"] == (processes == 1)
+        weights = load_file(stage.folder / "model" / "adapter_model.safetensors")
+        made[processes] = weights
+        assert not list((folder / "store").glob("**/rank-*"))
+    assert all((made[1][name] - made[2][name]).abs().max() < 1e-4 for name in made[1])
