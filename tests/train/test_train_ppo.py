@@ -236,7 +236,7 @@ def metrics_of(run: Any, rollout: Any, text: str) -> float:
     return float(run.scoring.of([text], [record])[1][0])
 
 
-@pytest.mark.parametrize("quantize", ["nf4", "int8"])
+@pytest.mark.parametrize("quantize", ["nf4", pytest.param("int8", marks=pytest.mark.slow)])
 def test_a_quantised_base_trains_its_adapters(
     quantize: Any, sft: CausalLM, reward: RewardModel, asked: Any, tmp_path: Path, make_context: Any
 ) -> None:
@@ -377,7 +377,7 @@ def test_the_coefficient_is_steered_and_a_pass_is_stopped(
 def test_a_run_that_died_goes_on_as_one_that_did_not(
     sft: CausalLM, reward: RewardModel, asked: Any, tmp_path: Path, make_context: Any
 ) -> None:
-    options = {**QUICK, "max_steps": 5, "checkpoint_every": 2, "kl_target": 1.0, "evaluations": 2}
+    options = {**QUICK, "max_steps": 4, "checkpoint_every": 2, "kl_target": 1.0, "evaluations": 2}
 
     def files(folder: Path) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -395,7 +395,7 @@ def test_a_run_that_died_goes_on_as_one_that_did_not(
         ppo.function(asked, broken, sft, reward=reward, **options)
     resumed, again = make_context(tmp_path / "broken")
     ppo.function(asked, resumed, sft, reward=reward, **options)
-    assert sorted(again.logged) == [3, 4, 5]
+    assert sorted(again.logged) == [3, 4]
     assert all(again.logged[step] == whole.logged[step] for step in again.logged)
     assert again.sections == whole.sections
     assert files(resumed.output) == files(context.output)
@@ -469,6 +469,7 @@ def test_memory_that_does_not_suffice_is_said_with_a_remedy(options: dict[str, A
         torch.ones(2, 3) @ torch.ones(2, 3)
 
 
+@pytest.mark.slow
 def test_rows_of_an_extended_vocabulary_are_kept(
     extended: CausalLM, asked: Any, tmp_path: Path, make_context: Any
 ) -> None:
