@@ -34,6 +34,7 @@ class OneBase:
     lm         the causal language model, its layers wrapped by peft
     readers    reference, policy, reward, value -> names of their adapters, in the order they were trained in
     heads      reward, value -> a linear layer of one number, in float32
+    shift      what is taken off the value head's number
     bare       whether its logits are those of its head; some models scale or cap them (Gemma 2, Granite, Cohere)
     root, earlier  the folder or hub id of the base, and that of the policy's own adapter
     """
@@ -45,6 +46,7 @@ class OneBase:
     earlier: Path | None
     heads: dict[str, RewardHead] = field(default_factory=dict)
     bare: bool = True
+    shift: float = 0.0
 
     def use(self, reader: str, train: bool = False) -> None:
         """Switch to a reader. Only with `train` its last adapter and its head take gradients, and nothing else does."""
@@ -80,7 +82,16 @@ class OneBase:
     def values(self, batch: Batch) -> Tensor:
         """(tokens,): what the value model expects before each token of the answers."""
         hidden = self.hidden(batch.ids, batch.attention)[batch.before]
-        return self.heads["value"](hidden).squeeze(-1)
+        return self.heads["value"](hidden).squeeze(-1) - self.shift
+
+    def expect_normal(self, weight: float, mean: float, deviation: float) -> None:
+        """Let the copy of a reward model, which counts with a weight, say what normalised scores of answers are.
+
+        A value may move by `value_clip` in a step: from rewards about 7 to scores about 0 would take 35.
+        """
+        if "reward" in self.heads and deviation > 0:
+            self.heads["value"].weight.data *= weight / deviation
+            self.shift = mean / deviation
 
     def log_probs(self, batch: Batch, temperature: float, entropy: bool = False) -> tuple[Tensor, Tensor]:
         """(log-probabilities, entropies in nats) of the answers' tokens, (tokens,), in float32; entropies if asked for.

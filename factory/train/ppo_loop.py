@@ -33,6 +33,7 @@ from .one_base import OneBase
 from .ppo_options import Algorithm, Practice
 from .ppo_prompts import Asked, Shown, answers, evaluate, prompts_of
 from .ppo_tables import measured, minibatches_of, values_of
+from .rewards import MODEL
 from .rollouts import Batch, Rollout, batch_of
 from .scoring import Running, Scoring
 
@@ -56,8 +57,7 @@ class Run:
     coefficient: float = 0.0  # of the divergence
     seen: Running = field(default_factory=Running)  # scores so far
     history: list[dict[str, float]] = field(default_factory=list)  # metrics of every step
-    shown: list[Shown] = field(default_factory=list)  # answers to the held-out prompts, before and now
-    alarms: dict[str, str] = field(default_factory=dict)
+    shown: list[Shown] = field(default_factory=list)  # of every evaluation
     optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)  # not kept: drawing, scoring, learning
 
@@ -129,9 +129,8 @@ def train(run: Run) -> None:
             run.coefficient = adv.adapted(run.coefficient, metrics["kl"], practice.kl_target)
         run.done = number
         run.history.append(metrics)
-        run.alarms = hacking.signs(run.history, practice.kl_target) | run.alarms  # as they were first seen
         shown = evaluate(run) if run.held and (number % every == 0 or number == total) else {}
-        ctx.log(number, **metrics, **shown, alarms=len(run.alarms))
+        ctx.log(number, **metrics, **shown, alarms=len(hacking.signs(run.history, practice.kl_target)))
         ctx.progress(number, total, f"reward {metrics['reward']:.3f}, KL {metrics['kl']:.2f}, {run.shares()}")
         if number % practice.checkpoint_every == 0 and number < total:
             ppo_state.save(run)
@@ -170,6 +169,8 @@ def weighed(
     """(answers with the advantage of each token, entropies of the tokens, the answers' scores)."""
     practice = run.practice
     run.seen.add(totals)
+    if number == 1 and practice.normalize and run.algorithm == "gae":
+        run.one.expect_normal(run.scoring.weights.get(MODEL, 1.0), run.seen.mean, run.seen.deviation)
     worth = [run.seen.normal(total) if practice.normalize else total for total in totals]
     missing = [practice.missing_eos_penalty * (not one.ended) for one in rollouts]
     scores = torch.tensor([one - other for one, other in zip(worth, missing, strict=True)])

@@ -13,6 +13,7 @@ from factory.models.chat import encode_prompt
 from factory.models.loading import load_config
 
 from .batches import Example, split_validation
+from .hacking import signs
 from .results import table
 from .rollouts import Rollout, answers_to
 
@@ -33,12 +34,11 @@ class Asked:
 
 @dataclass
 class Shown:
-    """A held-out prompt with its likeliest answer and that one's reward, before training and now."""
+    """An evaluation: the likeliest answers to the held-out prompts after a step, and their rewards."""
 
-    before: str
-    reward_before: float
-    now: str
-    reward_now: float
+    step: int
+    answers: list[str]
+    rewards: list[float]
 
 
 def ask_for(
@@ -102,27 +102,25 @@ def evaluate(run: Run) -> dict[str, float]:
     """Answer the held-out prompts with what is likeliest, show them beside the first such answers, give the rewards."""
     _, texts = answers(run, run.held, 0.0, lambda batch: batch)
     terms, totals = run.scoring.of(texts, [one.record for one in run.held])
-    first = run.shown or [Shown(text, total, "", 0.0) for text, total in zip(texts, totals, strict=True)]
-    run.shown = [
-        Shown(one.before, one.reward_before, text, total) for one, text, total in zip(first, texts, totals, strict=True)
-    ]
-    run.ctx.report("Samples", samples(run))
+    run.shown.append(Shown(run.done, texts, totals))
+    show(run, run.shown[-1])
     return {
         "eval_reward": statistics.fmean(totals),
         **{f"eval_reward/{name}": statistics.fmean(given) for name, given in terms.items()},
     }
 
 
-def samples(run: Run) -> str:
-    """Prompts, answers and rewards before and now, as a table in Markdown."""
+def show(run: Run, now: Shown) -> None:
+    """A section of an evaluation: prompts, answers and rewards, before the first step and now."""
+    before = run.shown[0]
     lines = ["| prompt | answer before | reward | answer now | reward |", "|---|---|---|---|---|"]
-    for asked, one in list(zip(run.held, run.shown, strict=True))[:ROWS]:
-        prompt = _cell(text_of(asked.record["prompt"]))
-        lines.append(
-            f"| {prompt} | {_cell(one.before)} | {one.reward_before:.3g} | {_cell(one.now)} | {one.reward_now:.3g} |"
-        )
-    note = f"Likeliest answers to {len(run.held)} held-out prompts, before the first step and after step {run.done}."
-    return "\n".join([*lines, "", note])
+    for at, asked in enumerate(run.held[:ROWS]):
+        cells = [_cell(text_of(asked.record["prompt"]))]
+        for one in (before, now):
+            cells += [_cell(one.answers[at]), f"{one.rewards[at]:.3g}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    note = f"Likeliest answers to held-out prompts, before the first step and after step {now.step}."
+    run.ctx.report(f"Samples after step {now.step}", "\n".join([*lines, "", note]))
 
 
 def report(run: Run, policy: CausalLM, reward: RewardModel | None) -> None:
@@ -145,11 +143,9 @@ def report(run: Run, policy: CausalLM, reward: RewardModel | None) -> None:
         if name in last:
             rows[name.replace("_", " ")] = f"{first.get(name, 0.0):.4f} → {last[name]:.4f}"
     note = "Rewards are as the terms give them; KL is nats an answer, entropy nats a token, first → last step."
-    alarms = "".join(f"\n\n- {says}." for says in run.alarms.values())
-    run.ctx.report("Training", table(rows, note) + alarms)
-    if run.shown:
-        run.ctx.report("Samples", samples(run))
-    for says in run.alarms.values():
+    alarms = signs(run.history, run.practice.kl_target).values()
+    run.ctx.report("Training", table(rows, note) + "".join(f"\n\n- {says}." for says in alarms))
+    for says in alarms:
         run.ctx.alarm(f"ppo: {says}")
 
 

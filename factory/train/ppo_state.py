@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from . import checkpoints
-from .ppo_prompts import Shown
+from .ppo_prompts import Shown, show
 from .scoring import Running
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def save(run: Run) -> None:
         "coefficient": run.coefficient,
         "seen": asdict(run.seen),
         "shown": [asdict(one) for one in run.shown],
-        "alarms": run.alarms,
+        "shift": run.one.shift,
     }
     # JSON writes a float so that it reads back to the bit
     (folder / REST).write_text(json.dumps(rest), encoding="utf-8")
@@ -60,5 +60,7 @@ def restore(run: Run) -> None:
             optimizer.load_state_dict(weights[reader]["optimizer"])
     rest = json.loads((folder / REST).read_text(encoding="utf-8"))
     run.done, run.history = rest["global_step"], rest["log_history"]
-    run.coefficient, run.seen, run.alarms = rest["coefficient"], Running(**rest["seen"]), rest["alarms"]
+    run.coefficient, run.seen, run.one.shift = rest["coefficient"], Running(**rest["seen"]), rest["shift"]
     run.shown = [Shown(**one) for one in rest["shown"]]
+    for one in run.shown:
+        show(run, one)  # what a killed process told is lost

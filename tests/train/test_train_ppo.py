@@ -230,6 +230,22 @@ def test_what_a_step_learns_from_is_as_a_reader_without_padding_has_it(
     assert 0 < metrics["ended"] < 1
 
 
+def test_the_value_model_begins_as_the_reward_model_in_the_scores_own_scale(
+    sft: CausalLM, reward: RewardModel, asked: Any, tmp_path: Path, make_context: Any
+) -> None:
+    import torch
+
+    run = ready(make_context(tmp_path)[0], asked, sft, reward, reward_weight=2.0)
+    assert run.one.heads["value"].weight.equal(run.one.heads["reward"].weight)
+    experience, _ = made(run)
+    batch = run.batch(experience.rollouts, range(len(experience.rollouts)))
+    with torch.no_grad():
+        run.one.use("reward")
+        raw = run.one.heads["reward"](run.one.hidden(batch.ids, batch.attention))[batch.before].squeeze(-1)
+    expected = (2 * raw - run.seen.mean) / run.seen.deviation
+    assert torch.allclose(experience.values[experience.mask], expected, atol=1e-4)
+
+
 def metrics_of(run: Any, rollout: Any, text: str) -> float:
     """The reward of one answer, by the record whose prompt it answers."""
     record = next(one.record for one in run.asked if one.ids == rollout.prompt)
@@ -352,7 +368,7 @@ def test_terms_are_weighed_and_logged_apart(tiny: CausalLM, asked: Any, tmp_path
         assert told["reward"] == pytest.approx(whole, abs=1e-6)
         assert told["reward/measured"] > 0
     assert notebook.logged[0].keys() >= {"eval_reward", "eval_reward/short"}
-    assert notebook.sections["Samples"].count("\n| What is") == 3  # held out of ten
+    assert notebook.sections["Samples after step 2"].count("\n| What is") == 3  # held out of ten
     assert "| reward/short |" in notebook.sections["Training"]
 
 
