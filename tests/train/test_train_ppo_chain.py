@@ -89,7 +89,6 @@ def test_sft_reward_and_ppo_of_one_base_in_4_bits(chain: Path) -> None:
         told.setdefault(int(line["step"]), {}).update(line)
     first = statistics.fmean(told[step]["reward/model"] for step in (1, 2, 3))
     last = statistics.fmean(told[step]["reward/model"] for step in (18, 19, 20))
-    print(first, last, told[1]["kl"], told[20]["kl"], told[1]["answer_tokens"], told[20]["answer_tokens"])
     assert told[1]["kl"] == 0.0
     assert told[1]["first_ratio_off"] == 0.0
     assert last > first + 0.5

@@ -93,4 +93,3 @@ def test_killed_at_random_moments_and_resumed_ends_the_same(tiny: CausalLM, tmp_
             break
     assert killed > 0
     same(undisturbed, runs.run("killed"))
-    print(f"killed {killed} times, {len(undisturbed[1])} entries")

@@ -55,7 +55,6 @@ def test_a_reward_that_can_be_checked_doubles(
 ) -> None:
     options = {**vowels(tmp_path), "algorithm": algorithm}
     notebook, told, (first, last) = learned(tiny, tmp_path, make_context, write_dataset, **options)
-    print(algorithm, first, last, told[-1]["kl"])
     assert last > 2 * first
     assert told[0]["kl"] == 0.0
     assert 0 < told[-1]["kl"] < float("inf")
@@ -70,6 +69,5 @@ def test_a_shuffled_reward_improves_nothing(
     code.write_text(SHUFFLED)
     rewards = {"shuffled": Term(function="shuffled"), "vowels": Term(function="vowels", weight=0)}
     options = {"rewards": rewards, "code": code, "algorithm": algorithm}
-    _, told, (first, last) = learned(tiny, tmp_path, make_context, write_dataset, **options)
-    print(algorithm, first, last, told[-1]["kl"])
+    _, _, (first, last) = learned(tiny, tmp_path, make_context, write_dataset, **options)
     assert last < 1.25 * first
