@@ -32,7 +32,7 @@ from .summary import print_result, summary
     default=1,
     show_default=True,
     type=click.IntRange(1),
-    help="Processes of a stage that trains: as many as there are GPUs for it.",
+    help="Processes of a stage that trains, but for ppo and bake_off: one a GPU.",
 )
 @limit_option
 @set_option

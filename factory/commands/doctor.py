@@ -76,9 +76,9 @@ def machine() -> Iterator[tuple[str, str]]:
     yield "factory", f"{__version__}, Python {platform.python_version()}, {platform.platform(terse=True)}"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield "cores", f"{cores} of {os.cpu_count()}"
-    page = os.sysconf("SC_PAGE_SIZE")
-    free, total = (page * os.sysconf(name) / 2**30 for name in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES"))
-    yield "memory", f"{total:.1f} GiB, {free:.1f} free"
+    page, total = os.sysconf("SC_PAGE_SIZE") / 2**30, os.sysconf("SC_PHYS_PAGES")
+    there = os.sysconf("SC_AVPHYS_PAGES") if "SC_AVPHYS_PAGES" in os.sysconf_names else 0  # macOS does not say
+    yield "memory", f"{page * total:.1f} GiB" + (f", {page * there:.1f} free" if there else "")
     try:
         import torch
     except ImportError:

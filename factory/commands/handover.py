@@ -120,7 +120,7 @@ def _handed(plan: Plan, stage: Stage, step: str, learned: int, held: bool) -> Ha
         target=stage.target,
         recipe=plan.recipe.name,
         step=step,
-        base=base.uri if HUB_ID.fullmatch(base.uri) and base.path is None else "./base",
+        base=base.uri if HUB_ID.fullmatch(base.uri.partition("@")[0]) and base.path is None else "./base",
         options=SimpleNamespace(**options),
         seed=plan.recipe.seed,
         held=held,

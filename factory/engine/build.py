@@ -74,6 +74,7 @@ def build(
     targets    names; all of them when empty
     executor   serial, local:N, ray:ADDRESS, or what a plugin opens
     processes  of a stage that trains, each with a GPU or threads of its own; a step of the weights sees as many records
+               as in one. `ppo` and `bake_off` take one
     limit      records taken of each source, and the most a `count` option may say
     overrides  `target.step.option=value` settings
     Raises a FactoryError (see factory.errors); what was finished before stays.

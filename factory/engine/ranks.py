@@ -16,14 +16,21 @@ from .model import Answer, Model, Request
 from .options import options_of
 from .runtime import Job
 
+NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "FACTORY_CHECKPOINTS")
+
 
 def environments(count: int) -> list[dict[str, str]]:
-    """What each rank needs to know to find the others, in torch.distributed's words; nothing for one alone."""
+    """The environment of each rank, which says in torch.distributed's words where the others are.
+
+    What this process has of it is left out: a build that was itself started by torchrun, or by a cluster's scheduler,
+    trains alone unless told otherwise.
+    """
+    plain = {name: value for name, value in os.environ.items() if name not in NAMES}
     if count == 1:
-        return [{}]
+        return [plain]
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared = {**plain, "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
 
 

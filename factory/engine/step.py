@@ -172,8 +172,15 @@ def declare(
             groups[parameter.name] = group() if default is ... else default
             if again := fields.keys() & group.model_fields.keys():
                 raise PluginError(f"step {name}: option '{min(again)}' stands there twice; {parameter.name} has it too")
+            for option, info in group.model_fields.items():
+                if any(one is Path or is_model(one) or one is Dataset for one in mentioned(info.annotation)):
+                    raise PluginError(
+                        f"step {name}: option '{option}' of {parameter.name} must be a parameter of its own"
+                    )
             fields |= fields_of(groups[parameter.name])
             continue
+        if parameter.name in fields:
+            raise PluginError(f"step {name}: option '{parameter.name}' stands there twice; a group has it too")
         inner = list(mentioned(hint))
         if found := next((h for h in inner if h is Dataset or (isinstance(h, type) and issubclass(h, Model))), None):
             references[parameter.name] = found

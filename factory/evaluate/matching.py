@@ -13,7 +13,7 @@ from factory.text.words import is_unspaced, rouge_words, words
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 SIGNS = frozenset(string.punctuation)
-NUMBER = re.compile(r"(?:(?<![\w)])[-−] ?)?[$€£¥]?(?P<digits>(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d+)(?:\.\d+)?|\.\d+)")
+NUMBER = re.compile(r"(?:(?<![\w)])[-−])?[$€£¥]?(?P<digits>(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d+)(?:\.\d+)?|\.\d+)")
 
 
 def normalised(text: str) -> str:

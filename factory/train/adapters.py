@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from factory import Model, ModelError
-from factory.models.loading import adapter_base, adapter_config, resolve_folder
+from factory.models.loading import BESIDE, adapter_base, adapter_config, resolve_folder
 
 from .sums import read_adapter, sum_of, write_adapter
 
@@ -149,6 +149,7 @@ def root_of(base: Model) -> tuple[Path | str, Path | None]:
         return source, None
     folder = Path(source)
     odd = [name for name in NOT_PLAIN if config.get(name)]
+    _require_mergeable(base, config)
     if config.get("peft_type") not in KINDS or odd or config.get("bias", "none") != "none":
         kind = ", ".join(odd) or f"{config.get('peft_type')}, bias {config.get('bias')}"
         raise ModelError(
@@ -158,6 +159,43 @@ def root_of(base: Model) -> tuple[Path | str, Path | None]:
     if adapter_config(below) is not None:
         raise ModelError(f"{base.uri} is an adapter on the adapter {below}; merge it into its base first")
     return below, folder
+
+
+def without_dropout(model: Any) -> Any:
+    """The model, never dropping anything out: what is held against a reference that drops nothing out is no noise.
+
+    Models may drop in two ways: by modules, and by a rate that their attention reads.
+    """
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        for rate in ("attention_dropout", "dropout", "activation_dropout"):
+            if isinstance(getattr(module, rate, None), float):
+                setattr(module, rate, 0.0)
+    return model
+
+
+def all_trained(model: Any) -> Any:
+    """All weights to train, in float32 even where a GPU computes in bfloat16 (by autocast). What an adapter was merged
+    into comes frozen.
+    """
+    return model.float().requires_grad_(True)
+
+
+def require_weights(base: Model) -> None:
+    """Raise ModelError for a base whose learning stands beside its weights: of these alone it would be lost."""
+    if config := adapter_config(resolve_folder(base)):
+        _require_mergeable(base, config)
+
+
+def _require_mergeable(base: Model, config: dict[str, Any]) -> None:
+    if (kind := config.get("peft_type")) in BESIDE:
+        raise ModelError(
+            f"{base.uri} is an adapter of the kind {kind}, which no weights can hold: nothing is trained on top; "
+            f"train on {config['base_model_name_or_path']}, which it stands on"
+        )
 
 
 def save_adapter(model: PeftModel, output: Path, root: Path | str, earlier: Path | None) -> None:

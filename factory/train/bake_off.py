@@ -10,13 +10,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from factory import CausalLM, Context, Dataset, Flat, InputError, Metric, PromptCompletion, derive, step
+from factory import CausalLM, Context, Dataset, Flat, InputError, Metric, PromptCompletion, StepError, derive, step
 from factory.models.loading import load_tokenizer
 
 from .batches import Example, encode_examples, split_validation
-from .methods import Method, Tuning, prepare
+from .methods import Method, Tuning, prepare, room_of
 from .options import Count, Share, Training, require_material
-from .sft import fine_tune, room_of
+from .sft import fine_tune
 
 MEASURES = ("eval_loss", "trained_parameters", "megabytes")
 
@@ -44,24 +44,27 @@ def bake_off(
     max_length: Count = 1024,
     validation: Share = 0.2,
 ) -> Iterator[Metric]:
-    """Fine-tune a base by several methods on equal data with an equal number of steps; nothing of them is kept.
+    """Fine-tune a base by several methods on equal data for equally many steps; nothing of them is kept.
 
     base             the model that each method starts from
     methods          which are compared; `method` of sft says what there is
-    learning_rates   method: its rate, where its default is not wanted; one rate for all would be right for none
+    learning_rates   method: its rate, where its default is not wanted
     {tuning}
     {training}
     max_length       tokens of prompt and completion; longer records are dropped (`too long`), never cut
     validation       share held out, by the hash of the prompt; its loss is what methods are compared by
 
     For each method the metrics eval_loss (nats per learned token, held out), trained_parameters and megabytes (of what
-    would be saved); the report has the seconds, too. Parents of a metric are all records. A killed run goes on with the
-    method it was at. Raises InputError for a rate of a method that is not compared.
+    would be saved); the report has the seconds, too, of the last run alone where one was killed. Parents of a metric
+    are all records. A killed run goes on with the method it was at. Raises InputError for a rate of a method that is
+    not compared.
     """
     if odd := learning_rates.keys() - set(methods):
         raise InputError(
             f"bake_off: learning_rates names {min(odd)}, which is not among methods ({', '.join(methods)})"
         )
+    if tuning.method != Tuning.model_fields["method"].default:
+        raise InputError(f"bake_off: put {tuning.method} among methods; method is not read")
     if validation == 0:
         raise InputError("bake_off: methods are compared on held-out records; give validation a share above 0")
     import torch
@@ -69,15 +72,17 @@ def bake_off(
     torch.set_num_threads(ctx.threads)
     tokenizer = load_tokenizer(base)
     records = list(dataset)
-    examples = encode_examples(records, tokenizer, room_of(base, max_length), ctx)
+    examples = encode_examples(records, tokenizer, room_of(base, max_length, tuning), ctx)
     learned, held = split_validation(examples, validation)
-    require_material("bake_off", len(records), len(learned), len(held), 1)
+    require_material("bake_off", len(records), len(learned), len(held), None)
+    if not held:
+        raise StepError("bake_off: methods are compared on held-out records, but the records have only one prompt")
     told = {example.id for example in examples}
     measured = [record for record in records if record["id"] in told]
     results = {}
     for method in dict.fromkeys(methods):
         rate = learning_rates.get(method, training.learning_rate)
-        own = tuning.model_copy(update={"method": method}), training.model_copy(update={"learning_rate": rate})
+        own = tuning.of(method), training.model_copy(update={"learning_rate": rate})
         results[method] = _result(base, *own, learned, held, tokenizer, _aside(ctx, method))
     ctx.report("Methods", _table(results, len(learned), len(held)))
     for method, result in results.items():

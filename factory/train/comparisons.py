@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from factory import Context, Message, Model, Preference, digest, text_of
+from factory import Context, Message, Preference, digest, text_of
 from factory.models.chat import encode_turns
-from factory.models.loading import load_config
 
 from .batches import Example
 
@@ -172,9 +171,3 @@ def padded(answers: Sequence[Example], pad_id: int) -> tuple[torch.Tensor, torch
         ids[row, : len(answer)] = torch.tensor(answer.ids, dtype=torch.long)
         mask[row, : len(answer)] = 1
     return ids, mask
-
-
-def room_of(base: Model, max_length: int) -> int:
-    """The tokens that a prompt with its answer may have: no more than the base reads."""
-    context = getattr(load_config(base).get_text_config(), "max_position_embeddings", None)
-    return min(max_length, context or max_length)

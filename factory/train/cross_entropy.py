@@ -28,9 +28,10 @@ def token_nll(
     tokens × vocabulary × 12 bytes, and a prompt's tokens cost none. Virtual tokens before the text, which some adapters
     put there, are left out.
     """
-    labels, states, logits = _before_labels(model, head, batch)
+    labels, states, logits, under = _before_labels(model, head, batch)
     if states is not None:
-        return chunked_nll(states, labels, head, weights)
+        with under:
+            return chunked_nll(states, labels, head, weights)
     each = functional.cross_entropy(logits.float(), labels, reduction="none")
     return (each if weights is None else each * weights).sum(), each.detach()
 
@@ -40,12 +41,13 @@ def token_logps(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> torch.
 
     Where not all logits fit into a chunk they are made chunk by chunk, and again in the backward pass.
     """
-    labels, states, logits = _before_labels(model, head, batch)
+    labels, states, logits, under = _before_labels(model, head, batch)
     if states is None:
         return -functional.cross_entropy(logits.float(), labels, reduction="none")
 
     def of_chunk(few: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        return -functional.cross_entropy(head(few).float(), wanted, reduction="none")
+        with under:
+            return -functional.cross_entropy(head(few).float(), wanted, reduction="none")
 
     size = _chunk_of(head)
     if len(labels) <= size or not torch.is_grad_enabled():
@@ -56,22 +58,32 @@ def token_logps(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> torch.
     return torch.cat(parts)
 
 
-def _before_labels(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, Any, Any]:
-    """(the labels there are, what goes into the head before each of them, None); of a model that scales or caps its
-    logits behind the head (Gemma 2, Granite, Cohere) the second is None and the third are the logits.
+def _before_labels(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, Any, Any, Any]:
+    """(the labels there are, what goes into the head before each of them, None, the autocast that the head was under);
+    of a model that scales or caps its logits behind the head (Gemma 2, Granite, Cohere) the second is None and the
+    third are the logits.
     """
     inputs = {name: value for name, value in batch.items() if name != "labels"}
     labels = batch["labels"][:, 1:]
     wanted, length = labels != IGNORED, batch["labels"].shape[1]
     if BARE_HEADS.get(head, True):
-        first, hidden = _through_head(model, head, inputs, lambda hidden: hidden[:, :1])
+        first, hidden, under = _through_head(model, head, inputs, lambda hidden: hidden[:, :1])
         if head not in BARE_HEADS:
-            with torch.no_grad():
-                BARE_HEADS[head] = torch.allclose(first, head(hidden[:, :1]), rtol=1e-4, atol=1e-4)
+            with torch.no_grad(), under:
+                own = head(hidden[:, :1])
+            BARE_HEADS[head] = is_bare(getattr(model, "module", model).config, first, own)
         if BARE_HEADS[head]:
-            return labels[wanted], hidden[:, -length:][:, :-1][wanted], None
-    logits = _through_head(model, head, inputs, lambda hidden: hidden[:, -length:][:, :-1][wanted])[0]
-    return labels[wanted], None, logits
+            return labels[wanted], hidden[:, -length:][:, :-1][wanted], None, under
+    logits, _, under = _through_head(model, head, inputs, lambda hidden: hidden[:, -length:][:, :-1][wanted])
+    return labels[wanted], None, logits, under
+
+
+def is_bare(config: Any, logits: torch.Tensor, own: torch.Tensor) -> bool:
+    """Whether a model's logits are what its head gives. Small ones hardly show a cap, so the config is asked, too."""
+    text = config.get_text_config()
+    changed = any(getattr(text, name, None) for name in ("final_logit_softcapping", "logits_scaling", "logit_scale"))
+    off = (logits.float() - own.float()).abs().max()
+    return not changed and bool(off <= (1e-4 if own.dtype == torch.float32 else 2e-2) * (1 + own.float().abs().max()))
 
 
 def _chunk_of(head: Any) -> int:
@@ -130,15 +142,20 @@ class _Chunked(torch.autograd.Function):  # type: ignore[misc]
         return to_total * to_hidden, None, None, None, *(to_total * one for one in to_parameters)
 
 
-def _through_head(model: Any, head: Any, inputs: dict[str, Any], take: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """(logits of the positions that `take` takes, the hidden states of all), from one forward pass of the whole model.
+def _through_head(model: Any, head: Any, inputs: dict[str, Any], take: Any) -> tuple[torch.Tensor, torch.Tensor, Any]:
+    """(logits of the positions that `take` takes, the hidden states of all, the autocast that the head was called
+    under), from one forward pass of the whole model.
+
+    Mixed precision wraps the model's forward alone: whoever calls the head beside it has to enter that autocast again.
 
     It is a hook, not a call of a part of the model, so that whatever wraps it (autocast, DDP, FSDP) sees a forward.
     """
-    caught: list[torch.Tensor] = []
+    caught: list[tuple[torch.Tensor, Any]] = []
 
     def narrow(_: Any, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        caught.append(given[0])
+        kind = given[0].device.type
+        on, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+        caught.append((given[0], torch.autocast(kind, dtype=dtype, enabled=on)))
         return take(given[0]), *given[1:]
 
     hook = head.register_forward_pre_hook(narrow)
@@ -146,4 +163,4 @@ def _through_head(model: Any, head: Any, inputs: dict[str, Any], take: Any) -> t
         outputs = model(**inputs, use_cache=False)
     finally:
         hook.remove()
-    return outputs.logits, caught[0]
+    return outputs.logits, *caught[0]

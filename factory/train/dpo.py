@@ -13,9 +13,10 @@ from factory import CausalLM, Context, Dataset, Flat, InputError, ModelError, Pr
 from factory.models.loading import load_tokenizer
 from factory.models.rewards import is_reward_model
 
+from .adapters import without_dropout
 from .batches import collate, split_validation
-from .comparisons import Pair, encode_pairs, room_of
-from .methods import Tuning, prepare
+from .comparisons import Pair, encode_pairs
+from .methods import Tuning, prepare, room_of
 from .options import Count, Positive, Share, Training, require_material
 from .results import first_to_last, table, training_rows
 
@@ -82,13 +83,13 @@ def dpo(
 
     torch.set_num_threads(ctx.threads)
     tokenizer = load_tokenizer(base)
-    pairs = encode_pairs(dataset, tokenizer, room_of(base, max_length), ctx)
+    pairs = encode_pairs(dataset, tokenizer, room_of(base, max_length, tuning), ctx)
     learned, held = split_validation(pairs, validation)
     require_material("dpo", len(dataset), len(learned), len(held), training.early_stopping)
     tuned = prepare(base, tuning, ctx.rng("adapters").randrange(2**31 - 1), training)
     from .loop import Held, Material, train
     from .preference_objectives import pair_objective
-    from .references import reference_logps, without_dropout
+    from .references import reference_logps
 
     model, pad_id = without_dropout(tuned.model), tokenizer.pad_token_id or 0
     answers = [answer for pair in (*learned, *held) for answer in (pair.chosen, pair.rejected)]

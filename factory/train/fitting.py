@@ -32,9 +32,9 @@ STEPS: dict[str, tuple[int, Loss]] = {
     "sft": (1, "chunked"),
     "pretrain": (1, "chunked"),
     "reward_model": (2, "none"),
-    "dpo": (2, "whole"),
-    "kto": (1, "whole"),
-    "ppo": (1, "whole"),
+    "dpo": (2, "chunked"),
+    "kto": (1, "chunked"),
+    "ppo": (1, "chunked"),
 }
 # What can be planned with. Not in the plan are, on a GPU, its context (0.3 to 0.6 GB) and what lies between blocks; on
 # CPU, blocks that were freed and that glibc keeps: up to 0.45 times the plan (three runs of a 12M model, 4 × 256).

@@ -12,10 +12,11 @@ from factory import CausalLM, Context, Dataset, Flat, InputError, ModelError, St
 from factory.models.loading import load_tokenizer
 from factory.models.rewards import is_reward_model
 
+from .adapters import without_dropout
 from .batches import Example, collate, split_validation
-from .comparisons import encode_answer, room_of
+from .comparisons import encode_answer
 from .dpo import SLOWER
-from .methods import Tuning, prepare
+from .methods import Tuning, prepare, room_of
 from .options import Count, Positive, Share, Training, require_material
 from .results import first_to_last, table, training_rows
 
@@ -87,14 +88,14 @@ def kto(
 
     torch.set_num_threads(ctx.threads)
     tokenizer = load_tokenizer(base)
-    room = room_of(base, max_length)
+    room = room_of(base, max_length, tuning)
     answers = encode_labelled(dataset, tokenizer, room, ctx)
     learned, held = split_validation(mismatched(answers, room, ctx), validation)
     require_material("kto", len(dataset), len(learned), len(held), training.early_stopping)
     tuned = prepare(base, tuning, ctx.rng("adapters").randrange(2**31 - 1), training)
     from .loop import Held, Material, train
     from .preference_objectives import answer_objective
-    from .references import reference_logps, without_dropout
+    from .references import reference_logps
 
     model, pad_id = without_dropout(tuned.model), tokenizer.pad_token_id or 0
     both = [example for one in (*learned, *held) for example in (one.answer, one.other)]

@@ -18,7 +18,7 @@ from factory.models.extension import extension_of
 from factory.models.loading import adapter_base, adapter_config, load_causal_lm, resolve_folder
 from factory.models.reward_head import NAME, RewardHead
 
-from .adapters import LoraOptions, embedding_names, root_of
+from .adapters import LoraOptions, embedding_names, root_of, without_dropout
 from .one_base import OneBase
 from .sums import WEIGHTS, Adapter, read_adapter, sum_of, write_adapter
 
@@ -36,7 +36,7 @@ def load_one_base(policy: CausalLM, quantize: str | None, lora: LoraOptions, see
     below = policy if earlier is None else adapter_base(earlier, adapter_config(earlier) or {})
     lm: Any = load_causal_lm(below, quantize)
     lm.requires_grad_(False)
-    _without_dropout(lm)
+    without_dropout(lm)
     before = read_adapter(earlier, embedding_names(lm)) if earlier is not None else None
     targets = _targets(lm, lora)
     torch.manual_seed(seed)
@@ -79,7 +79,9 @@ def add_reward(one: OneBase, reward: RewardModel) -> bool:
     if not plain or config.get("bias", "none") != "none" or _place(below) != _place(one.root):
         return False
     adapter = read_adapter(Path(source), embedding_names(one.lm))
-    if not _has_rows(one.lm, adapter):
+    before = read_adapter(one.earlier, embedding_names(one.lm)).rows if one.earlier is not None else {}
+    unknown = any(rows.keys() - adapter.rows.get(name, {}).keys() for name, rows in before.items())
+    if unknown or not _has_rows(one.lm, adapter):
         return False  # it was trained on other embeddings than the policy's
     put_adapter(one, "reward", adapter)
     one.readers["reward"] = ("reward",)
@@ -223,16 +225,6 @@ def _to_float(one: OneBase, name: str) -> None:
     for path, weight in one.lm.named_parameters():
         if path.endswith(f".{name}.weight"):
             weight.data = weight.data.to(one.lm.device, torch.float32)
-
-
-def _without_dropout(lm: Any) -> None:
-    """Models may drop in two ways: by modules, and by a rate that their attention reads."""
-    for module in lm.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        for rate in ("attention_dropout", "dropout", "activation_dropout"):
-            if isinstance(getattr(module, rate, None), float):
-                setattr(module, rate, 0.0)
 
 
 def _read_head(folder: Path, reward: RewardModel, lm: Any) -> RewardHead:

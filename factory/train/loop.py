@@ -96,7 +96,9 @@ class Material:
 
 @dataclass(frozen=True)
 class Run:
-    """What a finished run tells: steps done, whose weights were taken, and of each metric the first and last value."""
+    """What a finished run tells: steps done, whose weights were taken, and of each metric the first value and that at
+    the step taken (or the last before it).
+    """
 
     steps: int
     taken: int
@@ -147,7 +149,7 @@ def train(model: Any, material: Material, plan: Plan, ctx: Context) -> Run:
         source = checkpoints.folder_of(folder, taken)
     if source is not None:
         trainer._load_from_checkpoint(str(source))
-    return Run(steps, taken, ends(log))
+    return Run(steps, taken, ends([entry for entry in log if int(entry.get("step", 0)) <= taken]))
 
 
 def _arguments(plan: Plan, seed: int, workdir: Path) -> TrainingArguments:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from factory import Model, ModelError
-from factory.models.loading import load_causal_lm
+from factory import InputError, Model, ModelError
+from factory.models.loading import load_causal_lm, load_config
 
-from .adapters import LoraOptions, adapted, add_lora, root_of
+from .adapters import LoraOptions, adapted, add_lora, all_trained, require_weights, root_of
 from .results import save_model
 
 if TYPE_CHECKING:
@@ -30,6 +30,13 @@ LEARNING_RATES: dict[str, float] = {
 WHOLE = ("full", "freeze")  # methods that save all weights
 ADDED = ("lora", "qlora")  # methods whose result is added to an earlier adapter's
 VIRTUAL = ("prefix", "prompt", "ptuning")  # methods that learn tokens before the text
+OF_METHODS = {  # option -> the methods that read it
+    "lora": ("lora", "qlora", "dora"),
+    "virtual_tokens": VIRTUAL,
+    "bottleneck": ("adapter",),
+    "placement": ("adapter",),
+    "layers": ("freeze",),
+}
 Size = Annotated[int, Field(ge=1)]
 
 
@@ -45,7 +52,7 @@ class Tuning(BaseModel):
                      (Ben Zaken et al. 2022); layernorm: norms (Zhao et al. 2023)
     lora             of lora, qlora, dora: r, alpha, dropout, target_modules (`all-linear` or names), layers (the last)
     virtual_tokens   of prefix, prompt, ptuning: how many
-    bottleneck       of adapter: its width, and where it stands
+    bottleneck, placement  of adapter: its width, and where it stands
     layers           of freeze: how many, counted from the last
     """
 
@@ -57,6 +64,11 @@ class Tuning(BaseModel):
     bottleneck: Size = 64
     placement: Literal["pfeiffer", "houlsby"] = "pfeiffer"
     layers: Size = 2
+
+    def of(self, method: Method) -> Tuning:
+        """These options for another method, as far as it reads them."""
+        own = {option: getattr(self, option) for option, methods in OF_METHODS.items() if method in methods}
+        return Tuning(method=method, **own)
 
     @property
     def learning_rate(self) -> float:
@@ -88,14 +100,27 @@ class Tuned:
         save_model(self.model, tokenizer, self.base, output, self.root, self.earlier, whole)
 
 
+def room_of(base: Model, max_length: int, tuning: Tuning) -> int:
+    """The tokens that a record may have: no more than the base reads, virtual tokens before them included."""
+    context = getattr(load_config(base).get_text_config(), "max_position_embeddings", None)
+    before = tuning.virtual_tokens if tuning.method in VIRTUAL else 0
+    return min(max_length, context - before if context else max_length)
+
+
 def prepare(base: Model, tuning: Tuning, seed: int, training: Training | None = None) -> Tuned:
     """The base loaded once, with what the method trains ready for updates, in float32; the rest is frozen.
 
-    Raises ModelError where the method cannot train this base, with the nearest thing that can be done.
+    Raises ModelError where the method cannot train this base, with the nearest thing that can be done; InputError for
+    an option that the method does not read.
     """
     method = tuning.method
+    for option, methods in OF_METHODS.items():
+        if method not in methods and getattr(tuning, option) != Tuning.model_fields[option].default:
+            raise InputError(f"{option} is read by {', '.join(methods)}, but method is {method}")
     if method in VIRTUAL and training is not None and training.gradient_checkpointing:
         raise ModelError(f"{method} cannot recompute activations; leave gradient_checkpointing out, or take lora")
+    if method in WHOLE:
+        require_weights(base)
     root, earlier = root_of(base) if method not in WHOLE else ("", None)
     if earlier is not None and method not in ADDED:
         raise ModelError(
@@ -105,7 +130,7 @@ def prepare(base: Model, tuning: Tuning, seed: int, training: Training | None = 
     model: Any = load_causal_lm(base, "nf4" if tuning.quantized else None)
     stored_as = model.dtype
     if method in WHOLE:
-        model = model.float()  # weights to update, even where a GPU computes in bfloat16 (by autocast)
+        model = all_trained(model)
         if method == "freeze":
             _freeze(model, tuning.layers)
     elif method in ("lora", "qlora", "dora"):

@@ -61,6 +61,8 @@ def ask_for(
         raise StepError(f"ppo: of {len(dataset)} prompts none is left to answer; {needs}")
     held = {example.group for example in split_validation([example for _, example in asked], validation)[1]}
     learned = [one for one, example in asked if example.group not in held]
+    if not learned:
+        raise StepError("ppo: the prompts are one and the same, and it is held out; give validation: 0")
     shown = {example.group: one for one, example in asked if example.group in held}  # equal prompts once
     return learned, list(shown.values())[:EVALUATED]
 

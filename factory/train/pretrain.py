@@ -13,7 +13,7 @@ from factory import CausalLM, Context, Dataset, Flat, InputError, ModelError, St
 from factory.models.extension import extension_of
 from factory.models.loading import load_causal_lm, load_config, load_tokenizer
 
-from .adapters import LoraOptions, add_lora, add_rows, root_of
+from .adapters import LoraOptions, add_lora, add_rows, all_trained, require_weights, root_of
 from .isolation import require_isolation
 from .options import Training
 from .packing import Blocks, collate_blocks
@@ -75,6 +75,8 @@ def pretrain(
     trained so, StepError when there is no text or the loss is not finite.
     """
     rows_trained = _check(base, method, embeddings, held_out, training.early_stopping, seq_len)
+    if method == "full":
+        require_weights(base)
     root, earlier = root_of(base) if method != "full" else ("", None)
     import torch
 
@@ -173,5 +175,5 @@ def _metric(name: str) -> str:
 def _to_train(model: PreTrainedModel, method: Method, lora: LoraOptions, rows: range, seed: int) -> Any:
     """The model with what is trained of it ready for updates."""
     if method == "full":
-        return model.float()  # even where a GPU computes in bfloat16 (by autocast)
+        return all_trained(model)
     return add_rows(model, rows) if method == "rows" else add_lora(model, lora, seed, rows)

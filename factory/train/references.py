@@ -30,14 +30,6 @@ def sequence_logps(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> tor
     return torch.zeros(len(labels), device=labels.device).index_add(0, rows, token_logps(model, head, inputs))
 
 
-def without_dropout(model: Any) -> Any:
-    """The model, never dropping anything out: what is held against a reference that drops nothing out is no noise."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    return model
-
-
 def reference_logps(model: Any, examples: Sequence[Example], batch_size: int, pad_id: int, ctx: Context) -> Any:
     """`sequence_logps` of each example by the model before training, its adapter off: float32 of shape (examples).
 

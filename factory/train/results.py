@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from factory import Model
 from factory.models.extension import extension_of
 
+from . import ranks
 from .adapters import save_adapter
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ def save_model(
     """
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
+    if not ranks.first():
+        return
     if full is not None:
         model.config.use_cache = True  # off while training; a saved config would slow every answer
         model.to(full).save_pretrained(output)

@@ -12,10 +12,10 @@ from factory import CausalLM, Context, Dataset, Flat, InputError, ModelError, Pr
 from factory.models.loading import load_causal_lm, load_tokenizer
 from factory.models.rewards import is_reward_model, rewards
 
-from .adapters import LoraOptions, add_lora, root_of
+from .adapters import LoraOptions, add_lora, all_trained, require_weights, root_of
 from .batches import split_validation
-from .comparisons import Comparison, collate_comparisons, encode_pairs, room_of, together
-from .methods import Tuned, Tuning
+from .comparisons import Comparison, collate_comparisons, encode_pairs, together
+from .methods import Tuned, Tuning, room_of
 from .options import Count, Share, Training, require_material
 from .results import first_to_last, table, training_rows
 from .reward_quality import Quality, quality, quality_table
@@ -69,7 +69,7 @@ def reward_model(
 
     torch.set_num_threads(ctx.threads)
     tokenizer = load_tokenizer(base)
-    pairs = encode_pairs(dataset, tokenizer, room_of(base, max_length), ctx, margin)
+    pairs = encode_pairs(dataset, tokenizer, room_of(base, max_length, Tuning()), ctx, margin)
     learned_pairs, held_pairs = split_validation(pairs, validation)
     require_material("reward_model", len(dataset), len(learned_pairs), len(held_pairs), training.early_stopping)
     learned, held = together(learned_pairs), together(held_pairs)
@@ -115,12 +115,14 @@ def load(base: CausalLM, tuning: Tuning, seed: int) -> Tuned:
     """The base under a new head, with what the method trains ready for updates, in float32; the head always is."""
     from factory.models.reward_head import NAME, add_head
 
+    if tuning.method == "full":
+        require_weights(base)
     root, earlier = root_of(base) if tuning.method != "full" else ("", None)
     lm: Any = load_causal_lm(base, "nf4" if tuning.quantized else None)
     stored_as = lm.dtype
     model = add_head(lm, seed)
     if tuning.method == "full":
-        return Tuned(model.float(), tuning, base, root, earlier, stored_as)
+        return Tuned(all_trained(model), tuning, base, root, earlier, stored_as)
     model = add_lora(model, tuning.lora, seed, task="SEQ_CLS", whole=[NAME])
     model.peft_config["default"].modules_to_save = [NAME]  # peft adds its own guesses of what the head is called
     return Tuned(model, tuning, base, root, earlier, stored_as)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from factory import CausalLM, Context, Dataset, Flat, InputError, PromptCompletion, step
-from factory.models.loading import load_config, load_tokenizer
+from factory.models.loading import load_tokenizer
 
 from .batches import Example, Learn, collate, encode_examples, packed_rows, split_validation
-from .methods import Tuned, Tuning, prepare
+from .methods import Tuned, Tuning, prepare, room_of
 from .options import Count, Positive, Share, Training, require_material
 from .results import first_to_last, table, training_rows
 from .sources import source_of, told_apart
@@ -58,7 +58,7 @@ def sft(
     """
     if training.early_stopping is not None and validation == 0:
         raise InputError("sft: early_stopping needs held-out records; give validation a share above 0")
-    room = room_of(base, max_length)
+    room = room_of(base, max_length, tuning)
     import torch
 
     torch.set_num_threads(ctx.threads)
@@ -117,12 +117,6 @@ def fine_tune(
         objective=likelihood(tuned.model.get_output_embeddings(), sources),
     )
     return plan, train(tuned.model, material, plan, ctx)
-
-
-def room_of(base: CausalLM, max_length: int) -> int:
-    """The tokens that a record may have: no more than the base reads."""
-    context = getattr(load_config(base).get_text_config(), "max_position_embeddings", None)
-    return min(max_length, context or max_length)
 
 
 def _require_isolation(tuned: Tuned) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -74,3 +75,17 @@ def test_an_option_that_stands_there_twice_is_refused() -> None:
 
     with pytest.raises(PluginError, match="option 'size' stands there twice; shared has it too"):
         factory.step(twice)
+
+
+class Pathed(BaseModel):
+    file: Path | None = None
+
+
+def test_an_option_after_the_group_is_seen_to_stand_there_twice_and_files_are_no_fields() -> None:
+    def twice(record: Text, shared: Flat[Shared], size: int = 3) -> bool: ...
+    def pathed(record: Text, files: Flat[Pathed]) -> bool: ...
+
+    with pytest.raises(PluginError, match="option 'size' stands there twice; a group has it too"):
+        factory.step(twice)
+    with pytest.raises(PluginError, match="option 'file' of files must be a parameter of its own"):
+        factory.step(pathed)

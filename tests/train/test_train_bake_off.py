@@ -12,7 +12,7 @@ from factory.train.bake_off import MEASURES, bake_off
 from factory.train.sft import sft
 
 pytestmark = pytest.mark.model
-FAST = {"epochs": 3, "batch_size": 4, "validation": 0.3, "bottleneck": 8}
+FAST = {"epochs": 3, "batch_size": 4, "validation": 0.3}
 
 
 def test_methods_are_compared_on_what_sft_gives_each(
@@ -22,7 +22,7 @@ def test_methods_are_compared_on_what_sft_gives_each(
     records.append({"id": "long", "prompt": user("x"), "completion": assistant("word " * 300)})
     dataset = write_dataset(tmp_path / "records.parquet", records)
     context, notebook = make_context(tmp_path / "run")
-    options = {**FAST, "methods": ["lora", "bitfit", "adapter"], "learning_rates": {"lora": 1e-2}}
+    options = {**FAST, "bottleneck": 8, "methods": ["lora", "bitfit", "adapter"], "learning_rates": {"lora": 1e-2}}
     made = list(bake_off.function(dataset, context, tiny, **options))
     assert [(metric["of"], metric["name"]) for metric in made] == [
         (method, measure) for method in options["methods"] for measure in MEASURES

@@ -97,3 +97,37 @@ def test_each_token_has_a_gradient_of_its_own(capped: float | None, monkeypatch:
     assert torch.allclose(
         found, torch.autograd.grad((weights * theirs).sum(), model.model.embed_tokens.weight)[0], atol=1e-5
     )
+
+
+def test_a_base_in_bfloat16_under_autocast_gives_the_loss_of_its_own_forward() -> None:
+    """As on a GPU: mixed precision wraps the model's forward alone, and the head is called beside it, too."""
+    import torch
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from factory.train.cross_entropy import token_logps, token_nll
+
+    config = LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1,
+    )  # fmt: skip
+    ids = torch.arange(24).view(2, 12) % VOCABULARY
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids.clone()}
+    for dtype in (torch.bfloat16, torch.float32):
+        torch.manual_seed(3)
+        model = LlamaForCausalLM(config).to(dtype).eval()
+        AcceleratorState._reset_state(True)
+        try:
+            model = Accelerator(cpu=True, mixed_precision="bf16").prepare_model(model)
+            theirs = model(input_ids=ids, attention_mask=batch["attention_mask"]).logits.float()
+            each = torch.nn.functional.cross_entropy(
+                theirs[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
+            )
+            total, found = token_nll(model, model.get_output_embeddings(), batch)
+            assert torch.allclose(found, each, atol=2e-2)
+            total.backward()
+            assert model.model.layers[0].mlp.up_proj.weight.grad.abs().sum() > 0
+            assert torch.allclose(-token_logps(model, model.get_output_embeddings(), batch), each, atol=2e-2)
+        finally:
+            AcceleratorState._reset_state(True)

@@ -57,7 +57,7 @@ def test_trained_weights_are_those_that_the_method_trains(method: str, tiny: Cau
     from factory.train.methods import Tuning, prepare
     from factory.train.options import Training
 
-    tuning = Tuning.model_validate({"method": method, "layers": 1, "lora": {"r": 4, "layers": 1}})
+    tuning = Tuning.model_validate({"layers": 1, "lora": {"r": 4, "layers": 1}}).of(method)
     given = tuning.model_dump(mode="json") | Training().model_dump(mode="json") | {"max_length": 64}
     task = task_of("sft", given, shape_of(load_config(tiny)), gpu=False)
     real = prepare(tiny, tuning, 0).model

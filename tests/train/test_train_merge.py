@@ -152,7 +152,7 @@ def tuned(base: CausalLM, method: Any, folder: Path) -> CausalLM:
     from factory.models.loading import load_tokenizer
     from factory.train.methods import Tuning, prepare
 
-    made = prepare(base, Tuning(method=method, virtual_tokens=2, bottleneck=4), 0)
+    made = prepare(base, Tuning(virtual_tokens=2, bottleneck=4).of(method), 0)
     torch.manual_seed(3)
     for weight in made.model.parameters():
         if weight.requires_grad:

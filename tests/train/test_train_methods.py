@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from factory import CausalLM, ModelError, Request, user
+from factory import CausalLM, InputError, ModelError, Request, user
 from factory.train.methods import LEARNING_RATES, VIRTUAL
 from factory.train.sft import sft
 
@@ -17,7 +17,11 @@ RATES = {
     "lora": 2e-2, "qlora": 2e-2, "dora": 2e-2, "full": 5e-3, "freeze": 5e-3, "prefix": 1e-1, "prompt": 1e-1,
     "ptuning": 1e-2, "ia3": 1e-1, "adapter": 1e-2, "bitfit": 2e-2, "layernorm": 5e-2,
 }  # fmt: skip
-SMALL = {"virtual_tokens": 6, "bottleneck": 8, "layers": 1, "batch_size": 4, "epochs": 20, "evaluations": 1}
+SMALL = {"batch_size": 4, "epochs": 20, "evaluations": 1}
+VIRTUAL_TOKENS = {"virtual_tokens": 6}
+OWN = {"prefix": VIRTUAL_TOKENS, "prompt": VIRTUAL_TOKENS, "ptuning": VIRTUAL_TOKENS} | {
+    "adapter": {"bottleneck": 8}, "freeze": {"layers": 1},
+}  # fmt: skip
 
 
 def loss_of(folder: Path, dataset: Any, context: Any) -> float:
@@ -40,7 +44,7 @@ def test_a_method_lowers_its_loss_and_saves_what_it_learned(
 ) -> None:
     context, notebook = make_context(tmp_path)
     before = loss_of(tiny.path, dataset, context)
-    options = {**SMALL, "method": method, "learning_rate": RATES[method], "validation": 0.5}
+    options = {**SMALL, **OWN.get(method, {}), "method": method, "learning_rate": RATES[method], "validation": 0.5}
     made = sft.function(dataset, context, tiny, **options)
     losses = [entry["train_loss"] for entry in notebook.logged.values() if "train_loss" in entry]
     # a few virtual tokens say little to a random model
@@ -60,7 +64,7 @@ def test_the_model_that_is_loaded_is_the_one_that_was_trained(method: str, tiny:
     from factory.models.loading import load_causal_lm, load_tokenizer
     from factory.train.methods import Tuning, prepare
 
-    tuned = prepare(tiny, Tuning(method=method, virtual_tokens=5, bottleneck=8, placement="houlsby"), 3)
+    tuned = prepare(tiny, Tuning(virtual_tokens=5, bottleneck=8, placement="houlsby").of(method), 3)
     torch.manual_seed(5)
     trained = [weight for weight in tuned.model.parameters() if weight.requires_grad]
     assert trained
@@ -158,3 +162,35 @@ def test_other_optimizers_learn(
     sft.function(dataset, context, tiny, optimizer=optimizer, method="full", **options)
     losses = [entry["train_loss"] for entry in notebook.logged.values() if "train_loss" in entry]
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
+
+
+def test_all_weights_are_trained_of_a_base_that_is_an_adapter(
+    tiny: CausalLM, dataset: Any, tmp_path: Path, make_context: Any
+) -> None:
+    """peft freezes what it is put on, and what it was merged into stays frozen."""
+    from factory.train.methods import Tuning, prepare
+
+    made = sft.function(dataset, make_context(tmp_path / "one")[0], tiny, max_steps=1)
+    weights = list(prepare(made, Tuning(method="full"), 0).model.parameters())
+    assert all(weight.requires_grad for weight in weights)
+
+
+def test_what_stands_beside_weights_is_not_trained_on_and_says_what_is(
+    tiny: CausalLM, dataset: Any, tmp_path: Path, make_context: Any
+) -> None:
+    from factory.train.methods import Tuning, prepare
+
+    made = sft.function(dataset, make_context(tmp_path / "one")[0], tiny, max_steps=1, method="bitfit")
+    for method in ("full", "freeze", "lora"):
+        with pytest.raises(
+            ModelError, match=r"kind BITFIT, which no weights can hold.*; train on .*, which it stands on"
+        ):
+            prepare(made, Tuning(method=method), 0)
+
+
+def test_an_option_of_another_method_is_refused(tiny: CausalLM) -> None:
+    from factory.train.methods import Tuning, prepare
+
+    with pytest.raises(InputError, match="layers is read by freeze, but method is lora"):
+        prepare(tiny, Tuning(layers=3), 0)
+    assert Tuning(layers=3, bottleneck=8).of("adapter") == Tuning(method="adapter", bottleneck=8)
