@@ -78,8 +78,8 @@ def open_model(uri: str) -> Model | None:
 
 @factory.hookimpl
 def save_model(model: Model, uri: str) -> str | None:
-    """A folder: all of the model, an adapter merged into its base. What has an ending of letters is a file."""
-    if Path(uri).suffix[1:].isalpha():
+    """A folder: all of the model, an adapter merged into its base. What has an ending of letters is a file, a `name:` another form."""
+    if Path(uri).suffix[1:].isalpha() or re.match(r"\w\w+:", uri):
         return None
     from .merging import save_alone
 
