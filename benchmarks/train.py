@@ -191,7 +191,7 @@ def _material(options: argparse.Namespace, tokenizer: Any, records: list[Any]) -
     rows: Any = [{"id": str(at), **record} for at, record in enumerate(records)]
     examples = encode_examples(rows, tokenizer, 2 * options.length, nobody)
     base = CausalLM(uri="model", path=options.folder / "model")
-    return examples, prepare(base, Tuning(method=options.method, lora=LoraOptions(dropout=0.0)), 1)
+    return examples, prepare(base, Tuning(lora=LoraOptions(dropout=0.0)).of(options.method), 1)
 
 
 def plain(options: argparse.Namespace, tokenizer: Any, records: list[Any]) -> tuple[int, int, list[float], float]:

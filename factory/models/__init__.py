@@ -78,7 +78,7 @@ def open_model(uri: str) -> Model | None:
 
 @factory.hookimpl
 def save_model(model: Model, uri: str) -> str | None:
-    """A folder: all of the model, an adapter merged into its base. What has an ending of letters is a file, a `name:` another form."""
+    """A folder: all of the model, an adapter merged into its base. An ending of letters or `name:` is another form."""
     if Path(uri).suffix[1:].isalpha() or re.match(r"\w\w+:", uri):
         return None
     from .merging import save_alone
