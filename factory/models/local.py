@@ -130,7 +130,7 @@ def _decode(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[
     import torch
 
     ends = _end_tokens(lm, tokenizer)
-    logits, cache, mask = _read_prompts(lm, tokenizer.pad_token_id or 0, rows)
+    logits, cache, mask = read_prompts(lm, [row.prompt for row in rows], tokenizer.pad_token_id or 0)
     live = list(range(len(rows)))
     while True:
         told = _log_softmax(logits, [rows[place] for place in live])  # before a draw changes the logits
@@ -156,16 +156,20 @@ def _decode(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[
         logits = output.logits[:, -1]
 
 
-def _read_prompts(lm: PreTrainedModel, pad: int, rows: Sequence[Row]) -> tuple[torch.Tensor, Any, torch.Tensor]:
-    """(next-token logits [rows, vocabulary], KV cache, attention mask [rows, length]) after the prompts."""
+def read_prompts(
+    lm: PreTrainedModel, prompts: Sequence[Sequence[int]], pad: int
+) -> tuple[torch.Tensor, Any, torch.Tensor]:
+    """(next-token logits [prompts, vocabulary], KV cache, attention mask [prompts, longest]), padded on the left.
+
+    Equal prompts are read once.
+    """
     import torch
     from transformers import DynamicCache
 
-    unique = {tuple(row.prompt): None for row in rows}
-    order = {prompt: place for place, prompt in enumerate(unique)}
-    longest = max(map(len, unique))
-    ids = torch.tensor([[pad] * (longest - len(prompt)) + list(prompt) for prompt in unique], device=lm.device)
-    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in unique], device=lm.device)
+    places = {prompt: at for at, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+    longest = max(map(len, places))
+    ids = torch.tensor([[pad] * (longest - len(prompt)) + list(prompt) for prompt in places], device=lm.device)
+    mask = torch.tensor([[0] * (longest - len(one)) + [1] * len(one) for one in places], device=lm.device)
     cache = DynamicCache(config=lm.config)
     # Logits of a whole prompt would be 1.5 GB for 8,000 tokens of a 49,152 vocabulary; only the last are needed.
     last = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(lm.forward).parameters else {}
@@ -178,8 +182,8 @@ def _read_prompts(lm: PreTrainedModel, pad: int, rows: Sequence[Row]) -> tuple[t
         **last,
     )
     logits = output.logits[:, -1]
-    if len(unique) < len(rows):
-        spread = torch.tensor([order[tuple(row.prompt)] for row in rows], device=lm.device)
+    if len(places) < len(prompts):
+        spread = torch.tensor([places[tuple(prompt)] for prompt in prompts], device=lm.device)
         cache.batch_select_indices(spread)
         logits, mask = logits[spread], mask[spread]
     return logits, cache, mask

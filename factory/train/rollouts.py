@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from factory import assistant, user
 from factory.models.chat import encode_turns
+from factory.models.local import read_prompts
 
 CPU_ROWS, GPU_ROWS = 32, 128  # prompts answered together
 
@@ -92,7 +92,7 @@ def _decode(
 
     Only drawn tokens can end an answer: a prompt holds the same ids between its turns.
     """
-    logits, cache, mask = _read_prompts(lm, rows, pad)
+    logits, cache, mask = read_prompts(lm, [row.prompt for row in rows], pad)
     live = list(rows)
     while True:
         chosen = _draw(logits, temperature, draws)
@@ -115,33 +115,6 @@ def _decode(
             use_cache=True,
         )
         logits = output.logits[:, -1]
-
-
-def _read_prompts(lm: Any, rows: Sequence[Rollout], pad: int) -> tuple[Tensor, Any, Tensor]:
-    """(logits of the first tokens [rows, vocabulary], KV cache, attention mask [rows, longest prompt])."""
-    from transformers import DynamicCache
-
-    places = {prompt: at for at, prompt in enumerate(dict.fromkeys(tuple(row.prompt) for row in rows))}
-    longest = max(map(len, places))
-    ids = torch.tensor([[pad] * (longest - len(prompt)) + list(prompt) for prompt in places], device=lm.device)
-    mask = torch.tensor([[0] * (longest - len(one)) + [1] * len(one) for one in places], device=lm.device)
-    cache = DynamicCache(config=lm.config)
-    # of a prompt only the last position's logits are needed: 49,152 × 4 bytes each for SmolLM2
-    last = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(lm.forward).parameters else {}
-    output = lm(
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-        past_key_values=cache,
-        use_cache=True,
-        **last,
-    )
-    logits = output.logits[:, -1]
-    if len(places) < len(rows):
-        spread = torch.tensor([places[tuple(row.prompt)] for row in rows], device=lm.device)
-        cache.batch_select_indices(spread)
-        logits, mask = logits[spread], mask[spread]
-    return logits, cache, mask
 
 
 def _draw(logits: Tensor, temperature: float, draws: torch.Generator) -> Tensor:
