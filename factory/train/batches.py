@@ -6,7 +6,6 @@ import random
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -188,11 +187,3 @@ def collate(
         if packed:  # the padding stands as an example of its own
             batch["position_ids"][number, begin:] = np.arange(shape[1] - begin)
     return {name: torch.from_numpy(array) for name, array in batch.items()}
-
-
-def packed_rows(examples: Sequence[Example], capacity: int) -> list[list[Example]]:
-    """The examples in rows of at most `capacity` tokens, each whole."""
-    from .packing import pack
-
-    order, bounds = pack(np.array([len(example) for example in examples], np.int64), capacity)
-    return [[examples[at] for at in order[first:last]] for first, last in pairwise(bounds)]

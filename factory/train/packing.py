@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from factory.text.compiled import njit
 
-from .batches import IGNORED
+from .batches import IGNORED, Example
 
 if TYPE_CHECKING:
     import torch
@@ -105,6 +106,12 @@ def pack(sizes: Ints, capacity: int) -> tuple[Ints, Ints]:
     blocks = int(block.max()) + 1 if len(block) else 0
     bounds = np.concatenate([[0], np.cumsum(np.bincount(block, minlength=blocks))])
     return np.argsort(block, kind="stable"), bounds.astype(np.int64)
+
+
+def packed_rows(examples: Sequence[Example], capacity: int) -> list[list[Example]]:
+    """The examples in rows of at most `capacity` tokens, each whole."""
+    order, bounds = pack(np.array([len(example) for example in examples], np.int64), capacity)
+    return [[examples[at] for at in order[first:last]] for first, last in pairwise(bounds)]
 
 
 @njit(cache=True, nogil=True)

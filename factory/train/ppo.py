@@ -14,7 +14,7 @@ from .ppo_options import Algorithm, Practice
 from .rewards import Term, scorers
 
 if TYPE_CHECKING:
-    from .ppo_loop import Run
+    from .ppo_run import Run
 
 
 @step
@@ -85,8 +85,8 @@ def prepare(
     import torch
 
     from .loading import add_value, load_one_base
-    from .ppo_loop import Run
     from .ppo_prompts import ask_for
+    from .ppo_run import Run
     from .rollouts import stop_ids
     from .scoring import load_scoring
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import statistics
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from factory import CausalLM, Context, Dataset, Prompt, RewardModel, StepError, digest, text_of
 from factory.models.chat import encode_prompt
@@ -14,31 +13,12 @@ from factory.models.loading import load_config
 
 from .batches import Example, split_validation
 from .hacking import signs
+from .ppo_run import Asked, Run, Shown
 from .results import table
 from .rollouts import Rollout, answers_to
 
-if TYPE_CHECKING:
-    from .ppo_loop import Run
-
 EVALUATED = 64  # held-out prompts that are answered at an evaluation
 ROWS, CHARACTERS = 8, 240  # of the table of samples, and of a text in it
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A prompt: its record, its token ids."""
-
-    record: Any
-    ids: list[int]
-
-
-@dataclass
-class Shown:
-    """An evaluation: the likeliest answers to the held-out prompts after a step, and their rewards."""
-
-    step: int
-    answers: list[str]
-    rewards: list[float]
 
 
 def ask_for(

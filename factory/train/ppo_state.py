@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import torch
 
 from . import checkpoints
-from .ppo_prompts import Shown, show
+from .ppo_prompts import show
+from .ppo_run import Run, Shown
 from .scoring import Running
-
-if TYPE_CHECKING:
-    from .ppo_loop import Run
 
 WEIGHTS, REST = "weights.pt", checkpoints.STATE
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from .ppo_run import Run
 from .rollouts import Rollout, answer_mask
-
-if TYPE_CHECKING:
-    from .ppo_loop import Run
 
 
 def measured(

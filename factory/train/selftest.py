@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from factory import CausalLM, Context, PromptCompletion, assistant, user
 
-from .batches import IGNORED, collate, encode_examples, packed_rows
+from .batches import IGNORED, collate, encode_examples
+from .packing import packed_rows
 
 if TYPE_CHECKING:
     import torch

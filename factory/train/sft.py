@@ -11,9 +11,10 @@ from pydantic import Field
 from factory import CausalLM, Context, Dataset, Flat, InputError, PromptCompletion, step
 from factory.models.loading import load_tokenizer
 
-from .batches import Example, Learn, collate, encode_examples, packed_rows, split_validation
+from .batches import Example, Learn, collate, encode_examples, split_validation
 from .methods import Tuned, Tuning, prepare, room_of
 from .options import Count, Positive, Share, Training, require_material
+from .packing import packed_rows
 from .results import first_to_last, table, training_rows
 from .sources import source_of, told_apart
 

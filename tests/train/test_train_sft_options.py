@@ -80,8 +80,9 @@ def test_packed_rows_give_the_loss_and_gradients_of_padded_ones(
     import torch
 
     from factory.models.loading import load_causal_lm, load_tokenizer
-    from factory.train.batches import collate, encode_examples, packed_rows
+    from factory.train.batches import collate, encode_examples
     from factory.train.objective import likelihood
+    from factory.train.packing import packed_rows
 
     tokenizer, model = load_tokenizer(tiny), load_causal_lm(tiny)
     examples = encode_examples(dataset, tokenizer, 256, make_context(tmp_path)[0])
