@@ -74,6 +74,23 @@ def test_killed_and_resumed_ends_the_same(
     assert all(logged[step] == entry for step, entry in logged_again.items())
 
 
+def test_killed_at_ten_random_moments_ends_the_same(
+    tiny: CausalLM, tmp_path: Path, facts: Any, write_dataset: Any
+) -> None:
+    """Wherever they fall: in imports, while the base is loaded, in steps, in checkpoints, while the model is saved."""
+    dataset = tmp_path / "facts.parquet"
+    write_dataset(dataset, facts(4))
+    assert tiny.path is not None
+    options = {**LORA, "epochs": 20, "checkpoint_every": 5}
+    undisturbed, logged, _ = train(tiny.path, dataset, tmp_path / "whole", options)
+    draw = random.Random(11)
+    for _ in range(10):
+        train(tiny.path, dataset, tmp_path / "killed", options, f"after {draw.uniform(0.5, 5):.2f}")
+    resumed, logged_again, _ = train(tiny.path, dataset, tmp_path / "killed", options)
+    assert resumed == undisturbed
+    assert all(logged[step] == entry for step, entry in logged_again.items())
+
+
 TEXT = {"epochs": 4, "seq_len": 32, "batch_size": 2, "accumulation": 2, "checkpoint_every": 3, "evaluations": 1}
 
 
@@ -106,7 +123,7 @@ def test_pretrain_killed_and_resumed_ends_the_same(
     assert extended.path is not None
 
     def run(name: str, moment: str = "") -> Any:
-        return train(extended.path, dataset, tmp_path / name, options, moment, "pretrain")  # type: ignore[arg-type]
+        return train(extended.path, dataset, tmp_path / name, options, moment, "pretrain")
 
     undisturbed, logged, sections = run("whole")
     for moment in (*moments, f"after {random.uniform(0.2, 3):.2f}"):
