@@ -17,11 +17,12 @@ from factory import CausalLM
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 SCRIPT = Path(__file__).with_name("train_tiny.py")
-LORA = {"epochs": 6, "batch_size": 2, "accumulation": 2, "checkpoint_every": 4, "lora": {"r": 4, "dropout": 0.2}}
-FULL = {**LORA, "epochs": 3, "method": "full", "learning_rate": 1e-3}
+PLAIN = {"epochs": 6, "batch_size": 2, "accumulation": 2, "checkpoint_every": 4}
+LORA = {**PLAIN, "lora": {"r": 4, "dropout": 0.2}}
+FULL = {**PLAIN, "epochs": 3, "method": "full", "learning_rate": 1e-3}
 PACKED = {"packing": True, "max_length": 96, "epochs": 12, "neftune": 5.0, "optimizer": "adamw_8bit"}
-OURS = {**LORA, **PACKED, "method": "adapter", "bottleneck": 8, "accumulation": 1}
-VIRTUAL = {**LORA, "method": "ptuning", "virtual_tokens": 4}
+OURS = {**PLAIN, **PACKED, "method": "adapter", "bottleneck": 8, "accumulation": 1}
+VIRTUAL = {**PLAIN, "method": "ptuning", "virtual_tokens": 4}
 STOPPING = {**LORA, "epochs": 40, "learning_rate": 0.005, "validation": 0.3, "early_stopping": 2, "checkpoint_every": 7}
 
 

@@ -64,7 +64,8 @@ def test_two_processes_take_the_steps_of_one(
 
     write_dataset(tmp_path / "facts.parquet", facts(2))
     assert tiny.path is not None
-    options = {**OPTIONS, "method": method, "learning_rate": 1e-3, "lora": {"dropout": 0.0}}
+    options = {**OPTIONS, "method": method, "learning_rate": 1e-3}
+    options |= {"lora": {"dropout": 0.0}} if method == "lora" else {}
     given = tiny.path, tmp_path / "facts.parquet"
     alone = launch(*given, tmp_path / "alone", options, count=1)
     both = launch(*given, tmp_path / "both", options)

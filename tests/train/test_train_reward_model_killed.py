@@ -20,7 +20,7 @@ from factory import CausalLM, Preference, Unpaired
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 SCRIPT = Path(__file__).with_name("train_tiny.py")
 LORA = {"epochs": 4, "batch_size": 2, "accumulation": 2, "checkpoint_every": 4, "lora": {"r": 4, "dropout": 0.2}}
-FULL = {**LORA, "method": "full", "learning_rate": 1e-3}
+FULL = {name: value for name, value in LORA.items() if name != "lora"} | {"method": "full", "learning_rate": 1e-3}
 STOPPING = {**LORA, "epochs": 40, "learning_rate": 0.01, "validation": 0.3, "early_stopping": 2, "checkpoint_every": 7}
 
 
