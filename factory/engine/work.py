@@ -23,7 +23,7 @@ from .dataset import BATCH_ROWS, Shard
 from .flow import Batches, Portion, encoded, expanded, filtered, in_shards, leaving, mapped, sifted, vectorised
 from .memo import write_memo
 from .options import options_of
-from .project import enter_project
+from .project import enter_project, project_root
 from .recipe import Call
 from .records import RECORD_TYPES, Drop, Record, columns, declare_type
 from .schema import schema_of, shape_record
@@ -114,8 +114,13 @@ def run_task(task: Task, stem: Path) -> dict[str, Any]:
     return note
 
 
-@lru_cache(maxsize=8)
 def _open_source(uri: str) -> Any:
+    return _opened(uri, project_root())
+
+
+@lru_cache(maxsize=8)
+def _opened(uri: str, project: Path) -> Any:
+    """A source means another thing in another project, which one process may build after the first."""
     return open_uri("dataset", uri)
 
 
