@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from factory import Message
 
@@ -21,6 +21,13 @@ def framed(text: str, name: str = "text") -> str:
         number += 1
         tag = f"{name}-{number}"
     return f"<{tag}>\n{defused(text)}\n</{tag}>"
+
+
+def framed_request(prompt: Sequence[Message]) -> str:
+    """What was asked, a system message and earlier turns included: they are what an answer has to follow."""
+    if len(prompt) == 1:
+        return framed(prompt[0]["content"], "request")
+    return "\n".join(framed(message["content"], message["role"]) for message in prompt)
 
 
 def framed_turns(messages: Iterable[Message]) -> str:

@@ -13,12 +13,13 @@ from pydantic import Field
 
 import factory
 from factory import Answer, Budget, Candidates, CausalLM, Context, Drop, InputError, Request, text_of
+from factory.models.language import language_of
 
 from .comparisons import Comparison, Grade
 from .habits import Habits, report
 from .hearing import Ask, comparisons_in, grades_in, softened
 from .plainly import Plain, answered_at_all
-from .questions import CLOSED, grade_question, language_of, pair_question
+from .questions import CLOSED, grade_question, pair_question
 from .rubrics import OVERALL, Rubric, rubrics_for
 from .scoring import mean_grades, shares_won
 

@@ -5,12 +5,11 @@ Everything other people wrote stands in frames that it cannot break (factory.mod
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from factory import Message, assistant, text_of, user
-from factory.models.framing import framed
+from factory.models.framing import framed, framed_request
 
 from .rubrics import Rubric
 
@@ -112,16 +111,6 @@ BEGUN = {
 }
 CLOSED = "]]"
 
-_HAN, _KANA = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]"), re.compile(r"[\u3041-\u30ff\uac00-\ud7af]")
-HAN_SHARE = 0.3  # of the letters of a prompt that is Chinese
-
-
-def language_of(text: str) -> str:
-    """The language a judge is asked in: zh for Chinese, en for all others."""
-    han = len(_HAN.findall(text))
-    chinese = han > HAN_SHARE * sum(map(str.isalpha, text)) and len(_KANA.findall(text)) < han / 10
-    return "zh" if chinese else "en"
-
 
 def pair_question(
     record: Mapping[str, Any], rubric: Rubric, shown: tuple[int, int], language: str, reference: str, reason: bool
@@ -133,7 +122,7 @@ def pair_question(
         question=words.question,
         best=words.anchors[rubric.highest],
         worst=words.anchors[rubric.lowest],
-        asked=_asked(record["prompt"]),
+        asked=framed_request(record["prompt"]),
         reference=_reference(reference, language),
         first=first,
         second=second,
@@ -150,19 +139,12 @@ def grade_question(
     said = GRADE[language].format(
         question=words.question,
         scale="\n".join(f"{grade}: {meaning}" for grade, meaning in words.anchors.items()),
-        asked=_asked(record["prompt"]),
+        asked=framed_request(record["prompt"]),
         reference=_reference(reference, language),
         first=framed(text_of(record["completions"][answer]), "answer"),
         ask=ASK_GRADE[language, reason].format(lowest=rubric.lowest, highest=rubric.highest),
     )
     return user(said) + ([] if reason else assistant(BEGUN[language, "graded"]))
-
-
-def _asked(prompt: Sequence[Message]) -> str:
-    """What was asked, a system message and earlier turns included: they are what an answer has to follow."""
-    if len(prompt) == 1:
-        return framed(prompt[0]["content"], "request")
-    return "\n".join(framed(message["content"], message["role"]) for message in prompt)
 
 
 def _reference(reference: str, language: str) -> str:
