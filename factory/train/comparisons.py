@@ -32,8 +32,12 @@ class Pair:
     def group(self) -> str:
         return self.chosen.group
 
+    @property
+    def answers(self) -> tuple[Example, Example]:
+        return self.chosen, self.rejected
+
     def __len__(self) -> int:
-        return max(len(self.chosen), len(self.rejected))
+        return max(map(len, self.answers))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,31 +12,21 @@ from factory import CausalLM, Context, Dataset, Flat, InputError, ModelError, Pr
 from factory.models.loading import load_tokenizer
 from factory.models.rewards import is_reward_model
 
-from .adapters import without_dropout
 from .batches import collate, split_validation
 from .comparisons import Pair, encode_pairs
 from .methods import Tuning, prepare, room_of
 from .options import Count, Positive, Share, Training, require_material
-from .results import first_to_last, table, training_rows
+from .results import table, told_rows, training_rows
 
 if TYPE_CHECKING:
     import torch
+
+    from .references import Referred
 
 # Of the rate of supervised fine-tuning: 1e-6 for all weights is that of Rafailov et al. 2023, appendix B; adapters take
 # about ten times as much, here as there.
 SLOWER = 1 / 20
 TOLD = ("rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies")
-
-
-@dataclass(frozen=True, slots=True)
-class Referred:
-    """A pair, and the log-probabilities of its answers (chosen, rejected) before training, in nats."""
-
-    pair: Pair
-    reference: tuple[float, float]
-
-    def __len__(self) -> int:
-        return len(self.pair)
 
 
 @step(ranks=True)
@@ -87,42 +76,26 @@ def dpo(
     learned, held = split_validation(pairs, validation)
     require_material("dpo", len(dataset), len(learned), len(held), training.early_stopping)
     tuned = prepare(base, tuning, ctx.rng("adapters").randrange(2**31 - 1), training)
-    from .loop import Held, Material, train
     from .preference_objectives import pair_objective
-    from .references import reference_logps
+    from .references import train_against_base
 
-    model, pad_id = without_dropout(tuned.model), tokenizer.pad_token_id or 0
-    answers = [answer for pair in (*learned, *held) for answer in (pair.chosen, pair.rejected)]
-    logps = reference_logps(model, answers, 2 * training.batch_size, pad_id, ctx).reshape(-1, 2).tolist()
-    referred = [Referred(pair, (good, bad)) for pair, (good, bad) in zip((*learned, *held), logps, strict=True)]
-    learning, measured = referred[: len(learned)], referred[len(learned) :]
-    plan = training.plan(len(learning), SLOWER * tuning.learning_rate, tuning.quantized)
-    material = Material(
-        examples=learning,
-        lengths=[len(one) for one in learning],
-        collate=partial(collate_pairs, pad_id=pad_id),
-        held=[Held("eval_loss", sorted(measured, key=len), len(measured))] if measured else [],
-        objective=pair_objective(model.get_output_embeddings(), beta, loss, label_smoothing),
-    )
-    run = train(model, material, plan, ctx)
+    objective = partial(pair_objective, beta=beta, loss=loss, label_smoothing=label_smoothing)
+    plan = training.plan(len(learned), SLOWER * tuning.learning_rate, tuning.quantized)
+    run = train_against_base(tuned, learned, held, tokenizer, plan, ctx, collate_pairs, objective)
     tuned.save(tokenizer, ctx.output)
     counts = {"pairs learned": len(learned), "held out": len(held), "dropped": len(dataset) - len(pairs)}
-    rows = training_rows(base, tuning.method, model, plan, run, counts) | {"beta": f"{beta:g}", "loss": loss}
-    for name, metric in (("training loss", "loss"), ("held-out loss", "eval_loss")):
-        rows |= first_to_last(name, run, metric)
-    for metric in TOLD:
-        told = f"eval_{metric}" if held else metric
-        rows |= first_to_last(told.replace("eval_", "held-out "), run, told)
+    rows = training_rows(base, tuning.method, tuned.model, plan, run, counts) | {"beta": f"{beta:g}", "loss": loss}
+    rows |= told_rows(run, TOLD)
     ctx.report("Training", table(rows, "Per pair, first → last; rewards are beta · (log π − log π_base), in nats."))
     return CausalLM(uri=str(ctx.output), path=ctx.output)
 
 
-def collate_pairs(pairs: Sequence[Referred], pad_id: int) -> dict[str, torch.Tensor]:
+def collate_pairs(pairs: Sequence[Referred[Pair]], pad_id: int) -> dict[str, torch.Tensor]:
     """input_ids, attention_mask and labels, each (2 · pairs, longest), and reference, (2 · pairs): first all chosen
     answers, then all rejected ones.
     """
     import torch
 
-    answers = [one.pair.chosen for one in pairs] + [one.pair.rejected for one in pairs]
+    answers = [one.two.chosen for one in pairs] + [one.two.rejected for one in pairs]
     reference = [one.reference[0] for one in pairs] + [one.reference[1] for one in pairs]
     return collate(answers, pad_id) | {"reference": torch.tensor(reference, dtype=torch.float32)}

@@ -12,39 +12,40 @@ from factory import CausalLM, Context, Dataset, Flat, InputError, ModelError, St
 from factory.models.loading import load_tokenizer
 from factory.models.rewards import is_reward_model
 
-from .adapters import without_dropout
 from .batches import Example, collate, split_validation
 from .comparisons import encode_answer
 from .dpo import SLOWER
 from .methods import Tuning, prepare, room_of
 from .options import Count, Positive, Share, Training, require_material
-from .results import first_to_last, table, training_rows
+from .results import table, told_rows, training_rows
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
+
+    from .references import Referred
 
 TOLD = ("rewards/chosen", "rewards/rejected", "kl")
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """An answer with its label, beside another record's answer to the same prompt.
-
-    reference  log-probabilities of both before training, in nats
-    """
+    """An answer with its label, beside another record's answer to the same prompt."""
 
     answer: Example
     label: bool
     other: Example
-    reference: tuple[float, float] = (0.0, 0.0)
 
     @property
     def group(self) -> str:
         return self.answer.group
 
+    @property
+    def answers(self) -> tuple[Example, Example]:
+        return self.answer, self.other
+
     def __len__(self) -> int:
-        return max(len(self.answer), len(self.other))
+        return max(map(len, self.answers))
 
 
 @step(ranks=True)
@@ -93,37 +94,18 @@ def kto(
     learned, held = split_validation(mismatched(answers, room, ctx), validation)
     require_material("kto", len(dataset), len(learned), len(held), training.early_stopping)
     tuned = prepare(base, tuning, ctx.rng("adapters").randrange(2**31 - 1), training)
-    from .loop import Held, Material, train
     from .preference_objectives import answer_objective
-    from .references import reference_logps
+    from .references import train_against_base
 
-    model, pad_id = without_dropout(tuned.model), tokenizer.pad_token_id or 0
-    both = [example for one in (*learned, *held) for example in (one.answer, one.other)]
-    logps = reference_logps(model, both, 2 * training.batch_size, pad_id, ctx).reshape(-1, 2).tolist()
-    referred = [
-        Labelled(one.answer, one.label, one.other, (own, others))
-        for one, (own, others) in zip((*learned, *held), logps, strict=True)
-    ]
-    learning, measured = referred[: len(learned)], referred[len(learned) :]
-    plan = training.plan(len(learning), SLOWER * tuning.learning_rate, tuning.quantized)
-    material = Material(
-        examples=learning,
-        lengths=[len(one) for one in learning],
-        collate=partial(collate_labelled, pad_id=pad_id),
-        held=[Held("eval_loss", sorted(measured, key=len), len(measured))] if measured else [],
-        objective=answer_objective(model.get_output_embeddings(), beta, desirable, undesirable),
-    )
-    run = train(model, material, plan, ctx)
+    objective = partial(answer_objective, beta=beta, desirable=desirable, undesirable=undesirable)
+    plan = training.plan(len(learned), SLOWER * tuning.learning_rate, tuning.quantized)
+    run = train_against_base(tuned, learned, held, tokenizer, plan, ctx, collate_labelled, objective)
     tuned.save(tokenizer, ctx.output)
     good = sum(one.label for one in learned)
     counts = {"good answers learned": good, "bad answers learned": len(learned) - good, "held out": len(held)}
-    counts |= {"dropped": len(dataset) - len(referred)}
-    rows = training_rows(base, tuning.method, model, plan, run, counts) | {"beta": f"{beta:g}"}
-    for name, metric in (("training loss", "loss"), ("held-out loss", "eval_loss")):
-        rows |= first_to_last(name, run, metric)
-    for metric in TOLD:
-        told = f"eval_{metric}" if held else metric
-        rows |= first_to_last(told.replace("eval_", "held-out "), run, told)
+    counts |= {"dropped": len(dataset) - len(learned) - len(held)}
+    rows = training_rows(base, tuning.method, tuned.model, plan, run, counts) | {"beta": f"{beta:g}"}
+    rows |= told_rows(run, TOLD)
     ctx.report("Training", table(rows, "Per answer, first → last; rewards are beta · (log π − log π_base), in nats."))
     return CausalLM(uri=str(ctx.output), path=ctx.output)
 
@@ -169,14 +151,14 @@ def _behind(own: Example, other: Example, max_length: int) -> Example | None:
     return Example(ids, own.learned[:prompt] + other.learned[answer:], own.group)
 
 
-def collate_labelled(examples: Sequence[Labelled], pad_id: int) -> dict[str, torch.Tensor]:
+def collate_labelled(examples: Sequence[Referred[Labelled]], pad_id: int) -> dict[str, torch.Tensor]:
     """input_ids, attention_mask and labels, each (answers, longest), reference and label, each (answers); and the same
     but label of the other answers, under names that begin with `other_`.
     """
     import torch
 
-    batch = collate([one.answer for one in examples], pad_id)
-    other = collate([one.other for one in examples], pad_id)
+    batch = collate([one.two.answer for one in examples], pad_id)
+    other = collate([one.two.other for one in examples], pad_id)
     batch["reference"], other["reference"] = torch.tensor([one.reference for one in examples]).unbind(1)
-    batch["label"] = torch.tensor([one.label for one in examples])
+    batch["label"] = torch.tensor([one.two.label for one in examples])
     return batch | {f"other_{name}": value for name, value in other.items()}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from factory import CausalLM, Context, Dataset, Flat, InputError, ModelError, StepError, Text, step
+from factory import CausalLM, Context, Dataset, Flat, InputError, Model, ModelError, StepError, Text, step
 from factory.models.extension import extension_of
 from factory.models.loading import load_causal_lm, load_config, load_tokenizer
 
@@ -18,12 +19,12 @@ from .isolation import require_isolation
 from .options import Training
 from .packing import Blocks, collate_blocks
 from .results import first_to_last, save_model, table, training_rows
-from .tokens import opening, tokens_of
+from .tokens import Tokens, opening, tokens_of
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    import torch
 
-    from .loop import Held
+    from .loop import Held, Plan, Run
 
 TRAINING = Training(batch_size=4, accumulation=4, evaluations=4)
 Method = Literal["lora", "qlora", "full", "rows"]
@@ -82,43 +83,42 @@ def pretrain(
 
     torch.set_num_threads(ctx.threads)
     tokenizer = load_tokenizer(base)
-    if tokenizer.eos_token_id is None:
-        raise ModelError(f"pretrain: the tokenizer of {base.uri} has no eos token, with which documents would end")
-    records = len(dataset)
-    tell = partial(ctx.progress, total=records, note="tokenising")
-    around = opening(tokenizer), [tokenizer.eos_token_id]
-    tokens = tokens_of(dataset, tokenizer, ctx.workdir / "tokens", *around, tell)
-    if not tokens.documents:
-        raise StepError(f"pretrain: of {records} records none has text to learn from")
-    from .loop import Material, train
-
+    tokens = _tokens(dataset, tokenizer, base, ctx)
     blocks = Blocks(tokens, seq_len)
-    epsilon = ROWS_EPSILON if method == "rows" else 1e-8
-    plan = training.plan(len(blocks), LEARNING_RATES[method], method == "qlora", epsilon=epsilon)
-    material = Material(
-        examples=blocks,
-        lengths=blocks.lengths.tolist(),
-        collate=partial(collate_blocks, pad_id=tokenizer.pad_token_id or 0),
-        held=[
-            _held(name, text, tokenizer, seq_len, ctx.workdir / f"held_out-{number}")
-            for number, (name, text) in enumerate(held_out.items())
-        ],
-    )
-    model: Any = load_causal_lm(base, "nf4" if method == "qlora" else None)
-    stored_as = model.dtype
-    rows = range(int(model.get_input_embeddings().weight.shape[0])) if embeddings == "all" else rows_trained
-    model = _to_train(model, method, lora, rows, ctx.rng("adapters").randrange(2**31 - 1))
-    require_isolation(model, base.uri)
-    run = train(model, material, plan, ctx)
+    held = [_held(*one, tokenizer, seq_len, ctx.workdir / f"held_out-{at}") for at, one in enumerate(held_out.items())]
+    model, stored_as = _load(base, method, embeddings, lora, rows_trained, ctx.rng("adapters").randrange(2**31 - 1))
+    plan, run = _train(model, method, blocks, held, tokenizer.pad_token_id or 0, training, ctx)
     save_model(model, tokenizer, base, ctx.output, root, earlier, stored_as if method == "full" else None)
     counts = {"documents": tokens.documents, "records without text": tokens.empty, "tokens": int(tokens.offsets[-1])}
     counts |= {f"blocks of {seq_len} tokens": len(blocks)}
-    table_rows = training_rows(base, method, model, plan, run, counts)
-    table_rows |= {"padding": f"{blocks.padding(seq_len):.2%}", **first_to_last("training loss", run, "loss")}
+    rows = training_rows(base, method, model, plan, run, counts) | {"padding": f"{blocks.padding(seq_len):.2%}"}
+    rows |= first_to_last("training loss", run, "loss")
     for name in held_out:
-        table_rows |= first_to_last(f"bits per character, {name}", run, _metric(name))
-    ctx.report("Training", table(table_rows, "Losses are nats per token. First → last."))
+        rows |= first_to_last(f"bits per character, {name}", run, _metric(name))
+    ctx.report("Training", table(rows, "Losses are nats per token. First → last."))
     return CausalLM(uri=str(ctx.output), path=ctx.output)
+
+
+def _tokens(dataset: Dataset[Text], tokenizer: Any, base: Model, ctx: Context) -> Tokens:
+    """All documents as tokens, kept in the workdir. Raises StepError where there is no text."""
+    if tokenizer.eos_token_id is None:
+        raise ModelError(f"pretrain: the tokenizer of {base.uri} has no eos token, with which documents would end")
+    tell = partial(ctx.progress, total=len(dataset), note="tokenising")
+    tokens = tokens_of(dataset, tokenizer, ctx.workdir / "tokens", opening(tokenizer), [tokenizer.eos_token_id], tell)
+    if not tokens.documents:
+        raise StepError(f"pretrain: of {len(dataset)} records none has text to learn from")
+    return tokens
+
+
+def _train(
+    model: Any, method: Method, blocks: Blocks, held: Sequence[Held], pad_id: int, training: Training, ctx: Context
+) -> tuple[Plan, Run]:
+    from .loop import Material, train
+
+    epsilon = ROWS_EPSILON if method == "rows" else 1e-8
+    plan = training.plan(len(blocks), LEARNING_RATES[method], method == "qlora", epsilon=epsilon)
+    material = Material(blocks, blocks.lengths.tolist(), partial(collate_blocks, pad_id=pad_id), held)
+    return plan, train(model, material, plan, ctx)
 
 
 def _check(
@@ -172,8 +172,17 @@ def _metric(name: str) -> str:
     return f"eval_bits_per_character_{name}"
 
 
-def _to_train(model: PreTrainedModel, method: Method, lora: LoraOptions, rows: range, seed: int) -> Any:
-    """The model with what is trained of it ready for updates."""
+def _load(
+    base: CausalLM, method: Method, embeddings: Embeddings, lora: LoraOptions, rows: range, seed: int
+) -> tuple[Any, torch.dtype]:
+    """The base with what is trained of it ready for updates, these rows among it; and the type that it is stored in."""
+    model: Any = load_causal_lm(base, "nf4" if method == "qlora" else None)
+    stored_as = model.dtype
+    if embeddings == "all":
+        rows = range(int(model.get_input_embeddings().weight.shape[0]))
     if method == "full":
-        return all_trained(model)
-    return add_rows(model, rows) if method == "rows" else add_lora(model, lora, seed, rows)
+        model = all_trained(model)
+    else:
+        model = add_rows(model, rows) if method == "rows" else add_lora(model, lora, seed, rows)
+    require_isolation(model, base.uri)
+    return model, stored_as

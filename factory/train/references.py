@@ -1,4 +1,4 @@
-"""What the model says of each answer before it is trained: log-probabilities, computed once and kept.
+"""Training against a frozen reference: the base's own log-probabilities of all answers, computed once and kept.
 
 This module loads torch; only a training step that runs imports it.
 """
@@ -8,18 +8,79 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 
 from factory import Context
 
+from .adapters import without_dropout
 from .batches import IGNORED, Example, collate
 from .cross_entropy import token_logps
+from .loop import Held, Material, Plan, Run, train
+from .methods import Tuned
+from .objective import Batch, Objective
 
 FILE = "references.npy"
+
+
+class TwoAnswers(Protocol):
+    """What is learned from: two answers, each with the prompt before it."""
+
+    @property
+    def answers(self) -> tuple[Example, Example]: ...
+
+    def __len__(self) -> int: ...
+
+
+Two = TypeVar("Two", bound=TwoAnswers)
+
+
+@dataclass(frozen=True, slots=True)
+class Referred(Generic[Two]):
+    """Two answers, and their log-probabilities before training, in nats."""
+
+    two: Two
+    reference: tuple[float, float]
+
+    def __len__(self) -> int:
+        return len(self.two)
+
+
+def train_against_base(
+    tuned: Tuned,
+    learned: Sequence[Two],
+    held: Sequence[Two],
+    tokenizer: Any,
+    plan: Plan,
+    ctx: Context,
+    collate: Callable[..., Batch],
+    objective: Callable[[Any], Objective],
+) -> Run:
+    """Train on what is learned, held against what the model says before training, and measure what is held out.
+
+    collate    (list of Referred, pad_id) -> batch
+    objective  (the model's head) -> what is made small
+
+    Dropout is off, because the reference has none.
+    """
+    model, pad_id = without_dropout(tuned.model), tokenizer.pad_token_id or 0
+    answers = [answer for two in (*learned, *held) for answer in two.answers]
+    logps = reference_logps(model, answers, 2 * plan.batch_size, pad_id, ctx).reshape(-1, 2).tolist()
+    referred = [Referred(two, (one, other)) for two, (one, other) in zip((*learned, *held), logps, strict=True)]
+    learning, measured = referred[: len(learned)], referred[len(learned) :]
+    material = Material(
+        examples=learning,
+        lengths=[len(one) for one in learning],
+        collate=partial(collate, pad_id=pad_id),
+        held=[Held("eval_loss", sorted(measured, key=len), len(measured))] if measured else [],
+        objective=objective(model.get_output_embeddings()),
+    )
+    return train(model, material, plan, ctx)
 
 
 def sequence_logps(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,12 @@ def save_model(
     """
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
+    weights = _whole(model, full) if full is not None and ranks.sharded() else None
     if not ranks.first():
         return
     if full is not None:
         model.config.use_cache = True  # off while training; a saved config would slow every answer
-        model.to(full).save_pretrained(output)
+        (model.to(full) if weights is None else model).save_pretrained(output, state_dict=weights)
     elif hasattr(model, "light_config"):
         from factory.models.light import save_light
 
@@ -40,6 +42,15 @@ def save_model(
     tokenizer.save_pretrained(output)
     if added := extension_of(base):
         added.save(output)
+
+
+def _whole(model: Any, dtype: Any) -> dict[str, Any]:
+    """All weights of a model that is split over processes, in the first; there it is then saved as one that is not."""
+    from .sharding import gathered
+
+    weights = gathered(model, model.state_dict().keys(), dtype)
+    model.config.distributed_config = None
+    return weights
 
 
 def training_rows(base: Model, method: str, model: Any, plan: Plan, run: Run, counts: dict[str, int]) -> dict[str, str]:
@@ -62,6 +73,14 @@ def training_rows(base: Model, method: str, model: Any, plan: Plan, run: Run, co
 def first_to_last(name: str, run: Run, metric: str) -> dict[str, str]:
     """The row of a metric; none where it was never measured."""
     return {name: "{:.4f} → {:.4f}".format(*run.ends[metric])} if metric in run.ends else {}
+
+
+def told_rows(run: Run, told: Iterable[str]) -> dict[str, str]:
+    """The rows of the losses, and of what the objective tells beside them: held out where it was measured there."""
+    rows = first_to_last("training loss", run, "loss") | first_to_last("held-out loss", run, "eval_loss")
+    for metric in told:
+        rows |= first_to_last(f"held-out {metric}", run, f"eval_{metric}") or first_to_last(metric, run, metric)
+    return rows
 
 
 def table(rows: dict[str, str], note: str) -> str:

@@ -14,7 +14,7 @@ from factory.models.rewards import is_reward_model, rewards
 
 from .adapters import LoraOptions, add_lora, all_trained, require_weights, root_of
 from .batches import split_validation
-from .comparisons import Comparison, collate_comparisons, encode_pairs, together
+from .comparisons import Comparison, Pair, collate_comparisons, encode_pairs, together
 from .methods import Tuned, Tuning, room_of
 from .options import Count, Share, Training, require_material
 from .results import first_to_last, table, training_rows
@@ -23,8 +23,16 @@ from .reward_quality import Quality, quality, quality_table
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from .loop import Plan, Run
+
 # Of the rate of supervised fine-tuning: 1e-5 for all weights is that of Ouyang et al. 2022, appendix C.2 (9e-6 for 6B).
 SLOWER = 1 / 2
+TOLD = {
+    "training loss": "loss",
+    "training accuracy": "accuracy",
+    "held-out loss": "eval_loss",
+    "held-out accuracy": "eval_accuracy",
+}
 
 
 @step(ranks=True)
@@ -70,44 +78,23 @@ def reward_model(
     torch.set_num_threads(ctx.threads)
     tokenizer = load_tokenizer(base)
     pairs = encode_pairs(dataset, tokenizer, room_of(base, max_length, Tuning()), ctx, margin)
-    learned_pairs, held_pairs = split_validation(pairs, validation)
-    require_material("reward_model", len(dataset), len(learned_pairs), len(held_pairs), training.early_stopping)
-    learned, held = together(learned_pairs), together(held_pairs)
+    learned, held = split_validation(pairs, validation)
+    require_material("reward_model", len(dataset), len(learned), len(held), training.early_stopping)
     _pad_apart(tokenizer, learned)
     tuned = load(base, Tuning(method=method, lora=lora), ctx.rng("adapters").randrange(2**31 - 1))
-    model = tuned.model
-    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    from .loop import Held, Material, train
-    from .preference_objectives import comparison_objective
-
-    plan = training.plan(len(learned), SLOWER * tuned.tuning.learning_rate, tuned.tuning.quantized)
-    material = Material(
-        examples=learned,
-        lengths=[len(one) for one in learned],
-        collate=partial(collate_comparisons, pad_id=tokenizer.pad_token_id or 0),
-        held=[Held("eval_loss", sorted(held, key=len), len(held))] if held else [],
-        objective=comparison_objective(centring),
-    )
-    run = train(model, material, plan, ctx)
-    found = measured(model, held, tokenizer.pad_token_id or 0) if held else None
-    tuned.save(tokenizer, ctx.output)
-    counts = {
-        "pairs learned": len(learned_pairs),
-        "prompts learned": len(learned),
-        "pairs held out": len(held_pairs),
-        "dropped": len(dataset) - len(pairs),
-    }
-    rows = training_rows(base, method, model, plan, run, counts)
-    for name, metric in (
-        ("training loss", "loss"),
-        ("training accuracy", "accuracy"),
-        ("held-out loss", "eval_loss"),
-        ("held-out accuracy", "eval_accuracy"),
-    ):
+    tuned.model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    learning, measuring, pad_id = together(learned), together(held), tokenizer.pad_token_id or 0
+    plan = training.plan(len(learning), SLOWER * tuned.tuning.learning_rate, tuned.tuning.quantized)
+    run = _train(tuned.model, learning, measuring, pad_id, centring, plan, ctx)
+    counts = {"pairs learned": len(learned), "prompts learned": len(learning), "pairs held out": len(held)}
+    counts |= {"dropped": len(dataset) - len(pairs)}
+    rows = training_rows(base, method, tuned.model, plan, run, counts)
+    for name, metric in TOLD.items():
         rows |= first_to_last(name, run, metric)
     ctx.report("Training", table(rows, "Losses are nats per prompt, first → last; ln 2 = 0.6931 is a coin's."))
-    if found is not None:
-        ctx.report("Reward model on held-out pairs", quality_table(found))
+    if held:
+        ctx.report("Reward model on held-out pairs", quality_table(measured(tuned.model, measuring, pad_id)))
+    tuned.save(tokenizer, ctx.output)
     return RewardModel(uri=str(ctx.output), path=ctx.output)
 
 
@@ -128,13 +115,35 @@ def load(base: CausalLM, tuning: Tuning, seed: int) -> Tuned:
     return Tuned(model, tuning, base, root, earlier, stored_as)
 
 
-def _pad_apart(tokenizer: PreTrainedTokenizerBase, comparisons: Iterable[Comparison]) -> None:
+def _train(
+    model: Any,
+    learned: Sequence[Comparison],
+    held: Sequence[Comparison],
+    pad_id: int,
+    centring: float,
+    plan: Plan,
+    ctx: Context,
+) -> Run:
+    from .loop import Held, Material, train
+    from .preference_objectives import comparison_objective
+
+    material = Material(
+        examples=learned,
+        lengths=[len(one) for one in learned],
+        collate=partial(collate_comparisons, pad_id=pad_id),
+        held=[Held("eval_loss", sorted(held, key=len), len(held))] if held else [],
+        objective=comparison_objective(centring),
+    )
+    return train(model, material, plan, ctx)
+
+
+def _pad_apart(tokenizer: PreTrainedTokenizerBase, pairs: Iterable[Pair]) -> None:
     """Pad by a special token that ends no answer, if there is one.
 
     We find the last token by the mask. transformers finds it as the last that does not pad, which would be one too
     early where the token that ends a turn pads as well; so others can use the folder, too.
     """
-    ends = {answer.ids[-1] for one in comparisons for answer in one.answers}
+    ends = {answer.ids[-1] for pair in pairs for answer in pair.answers}
     if tokenizer.pad_token_id not in ends:
         return
     special = {at: token.content for at, token in tokenizer.added_tokens_decoder.items() if token.special}
