@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from collections import Counter
 from itertools import pairwise
 
@@ -188,6 +190,18 @@ def test_quantized_weights_are_quantized(tiny_folder):
     assert type(model.model.layers[0].mlp.up_proj).__name__ == "Linear4bit"
     with pytest.raises(ModelError, match="expected nf4 or int8"):
         load_causal_lm(open_model(uri=str(tiny_folder)), quantize="int4")
+
+
+def test_weights_in_4_bits_say_nothing(tiny_folder):
+    """bitsandbytes tells once in a process, as it is imported, and only on CPUs with bfloat16."""
+    script = (
+        "from pathlib import Path; import sys\n"
+        "from factory import CausalLM\n"
+        "from factory.models.loading import load_causal_lm\n"
+        "load_causal_lm(CausalLM(uri='tiny', path=Path(sys.argv[1])), 'nf4')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tiny_folder)], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 def test_a_model_behind_http_has_no_weights():
