@@ -54,7 +54,7 @@ def _calls(stage: Stage, ready: bool) -> int | None:
     if not ready:
         return None
     records = sum((one.manifest or {"counts": {"out": 0}})["counts"]["out"] for one in stage.inputs)
-    options = {name: value for name, value in stage.calls[0].options.items() if name not in head.references}
+    options = stage.calls[0].options
     most = int(head.requests(records, **options))
     bound = (options.get("budget") or {}).get("max_requests")
     return most if bound is None else min(most, bound)

@@ -15,6 +15,7 @@ SURER = 0.2
 FAR = 20.0  # nats of an answer from its reference, where no target is set; 3 times the target where one is
 UNENDED = 0.5  # share of answers that end by themselves
 FLAT = 0.9  # share of groups in which all answers have one reward
+UNREAD = 0.5  # share of answers whose grade by the judge cannot be read
 
 
 def repetition(tokens: Sequence[int]) -> float:
@@ -38,6 +39,10 @@ def signs(history: Sequence[dict[str, float]], target: float | None) -> dict[str
         found["ended"] = f"{1 - ended:.0%} of the answers do not end within max_new_tokens"
     if flat > FLAT:
         found["flat"] = f"in {flat:.0%} of the groups all answers have one reward, so nothing is learned from them"
+    if (unread := _mean(history[-WINDOW:], "judge_unreadable")) > UNREAD:
+        found["judge"] = (
+            f"the judge's grade of {unread:.0%} of the answers cannot be read; they get the mean of the others"
+        )
     recent = history[-WINDOW:]
     if all(entry.get("reward_deviation") == 0 for entry in recent) and len({entry["reward"] for entry in recent}) == 1:
         found["equal"] = f"every answer has the reward {recent[0]['reward']:.3g}, so nothing is learned"

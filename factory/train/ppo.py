@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from factory import CausalLM, Context, Dataset, Flat, InputError, ModelError, Prompt, RewardModel, step
+from factory import Budget, CausalLM, Context, Dataset, Flat, ModelError, Prompt, RewardModel, step
 from factory.models.loading import load_tokenizer
 from factory.models.rewards import is_reward_model
 
 from .adapters import LoraOptions
-from .ppo_options import Algorithm, Practice
-from .rewards import Term, scorers
+from .ppo_options import Algorithm, Practice, most_grades
+from .rewards import Rewarding, Term
 
 if TYPE_CHECKING:
     from .ppo_run import Run
 
 
-@step
+@step(requests=most_grades)
 def ppo(
     dataset: Dataset[Prompt],
     ctx: Context,
@@ -25,6 +25,9 @@ def ppo(
     practice: Flat[Practice],
     reward: RewardModel | None = None,
     reward_weight: float = 1.0,
+    judge: CausalLM | None = None,
+    judge_weight: float = 1.0,
+    budget: Budget | None = None,
     rewards: dict[str, Term] = {},
     code: Path | None = None,
     algorithm: Algorithm = "gae",
@@ -37,6 +40,10 @@ def ppo(
                      trained on top, and what is saved is the sum of both, so the result stands on the same base
     reward           a reward model. One that is a LoRA on the policy's base takes no memory of its own
     reward_weight    its factor in the sum of rewards
+    judge            a language model that grades each answer from 1 to 10, which is a reward from 0 to 1. Where its
+                     grade cannot be read, the answer gets the mean of the step's others
+    judge_weight     its factor in the sum of rewards
+    budget           what the judge may spend; a run that needs more fails
     rewards          name: a check, one of {regex: …}, {length: [least, most]}, {format: json} or python, {unit_test: a
                      field of meta}, {function: a name in `code`, or module:name}, each with its weight, 1 by default.
                      With weight 0 it is only measured
@@ -50,13 +57,14 @@ def ppo(
 
     Prompts that leave no room for an answer are dropped (`too long`). Saves a folder that peft loads, with
     tokenizer and chat template. Raises InputError for options that do not go together, ModelError for models that do
-    not, StepError when no prompt is left, a reward fails or the loss is not finite.
+    not, StepError when no prompt is left, a reward fails, no grade can be read or the loss is not finite.
     """
     from .loading import save_policy
     from .ppo_loop import train
     from .ppo_prompts import report
 
-    run = prepare(dataset, ctx, policy, practice, reward, reward_weight, rewards, code, algorithm, quantize, lora)
+    rewarding = Rewarding(reward, reward_weight, judge, judge_weight, budget, rewards, code)
+    run = prepare(dataset, ctx, policy, practice, rewarding, algorithm, quantize, lora)
     train(run)
     save_policy(run.one, policy, run.tokenizer, ctx.output)
     report(run, policy, reward)
@@ -68,20 +76,16 @@ def prepare(
     ctx: Context,
     policy: CausalLM,
     practice: Practice,
-    reward: RewardModel | None,
-    reward_weight: float,
-    rewards: dict[str, Term],
-    code: Path | None,
+    rewarding: Rewarding,
     algorithm: Algorithm,
     quantize: str,
     lora: LoraOptions,
 ) -> Run:
     """Everything checked, encoded and loaded: a run before its first step. The options are those of the step."""
-    if reward is None and not rewards:
-        raise InputError("ppo: nothing rewards the answers; name a reward model as `reward`, or checks as `rewards`")
+    checks = rewarding.scorers()
     if is_reward_model(policy):
         raise ModelError(f"ppo: {policy.uri} is a reward model; give it as `reward`, and as policy a language model")
-    group, checks = practice.group(algorithm), scorers(rewards, code)
+    group = practice.group(algorithm)
     import torch
 
     from .loading import add_value, load_one_base
@@ -95,8 +99,7 @@ def prepare(
     asked, held = ask_for(dataset, policy, tokenizer, practice.max_new_tokens, practice.validation, ctx)
     seed = ctx.rng("adapters").randrange(2**31 - 1)
     one = load_one_base(policy, None if quantize == "none" else quantize, lora, seed)
-    weights = {name: term.weight for name, term in rewards.items()}
-    scoring = load_scoring(one, tokenizer, reward, reward_weight, checks, weights)
+    scoring = load_scoring(one, tokenizer, rewarding, checks, ctx)
     if algorithm == "gae":
         add_value(one, lora)
     return Run(ctx, one, tokenizer, scoring, practice, algorithm, group, asked, held, stop_ids(one.lm, tokenizer))

@@ -60,7 +60,7 @@ def train(run: Run) -> None:
     ppo_state.restore(run)
     if run.done == 0 and run.held:
         ctx.log(0, **evaluate(run))
-    every = max(1, round(total / practice.evaluations))
+    every = practice.every(total)
     while run.done < total:
         number = run.done + 1
         with told_plainly(practice):
@@ -86,13 +86,14 @@ def collect(run: Run, number: int) -> tuple[Experience, dict[str, float]]:
     with run.timed("drawing"):
         rollouts, texts = answers(run, asked, practice.temperature, partial(_seed, run, number))
     with run.timed("scoring"):
-        terms, totals = run.scoring.of(texts, [one.record for one in asked])
+        terms, totals, told = run.scoring.of(texts, [one.record for one in asked])
         experience, entropy, scores = weighed(run, number, rollouts, totals)
     lengths, mask = [len(one.answer) for one in rollouts], experience.mask
     metrics = {
         "reward": statistics.fmean(totals),
         "reward_deviation": statistics.pstdev(totals),
         **{f"reward/{name}": statistics.fmean(given) for name, given in terms.items()},
+        **told,
         "kl": float(torch.where(mask, adv.k3(experience.old, experience.reference), 0.0).sum(1).mean()),
         "entropy": float(entropy[mask].mean()),
         "answer_tokens": statistics.fmean(lengths),

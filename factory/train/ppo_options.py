@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,7 @@ from .options import Count, Positive, Share
 
 Algorithm = Literal["gae", "grpo", "rloo"]
 SAMPLES = {"gae": 1, "grpo": 4, "rloo": 4}
+EVALUATED = 64  # held-out prompts that are answered at an evaluation
 
 
 class Practice(BaseModel):
@@ -82,3 +83,17 @@ class Practice(BaseModel):
 
     def steps(self, prompts: int) -> int:
         return self.max_steps or math.ceil(self.epochs * prompts / self.prompts_per_step)
+
+    def every(self, total: int) -> int:
+        """Steps from one evaluation to the next; the last step has one besides."""
+        return max(1, round(total / self.evaluations))
+
+
+def most_grades(records: int, judge: str | None = None, algorithm: Algorithm = "gae", **options: Any) -> int:
+    """How many answers a judge grades at most: those of all steps, and those to prompts that are held out."""
+    if judge is None:
+        return 0
+    practice = Practice(**{name: value for name, value in options.items() if name in Practice.model_fields})
+    total = practice.steps(records)
+    evaluations = 1 + math.ceil(total / practice.every(total)) if practice.validation else 0
+    return total * practice.prompts_per_step * practice.group(algorithm) + evaluations * min(EVALUATED, records)

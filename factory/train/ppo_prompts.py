@@ -13,11 +13,11 @@ from factory.models.loading import load_config
 
 from .batches import Example, split_validation
 from .hacking import signs
+from .ppo_options import EVALUATED
 from .ppo_run import Asked, Run, Shown
 from .results import table
 from .rollouts import Rollout, answers_to
 
-EVALUATED = 64  # held-out prompts that are answered at an evaluation
 ROWS, CHARACTERS = 8, 240  # of the table of samples, and of a text in it
 
 
@@ -83,12 +83,13 @@ def answers(
 def evaluate(run: Run) -> dict[str, float]:
     """Answer the held-out prompts with what is likeliest, show them beside the first such answers, give the rewards."""
     _, texts = answers(run, run.held, 0.0, lambda batch: batch)
-    terms, totals = run.scoring.of(texts, [one.record for one in run.held])
+    terms, totals, told = run.scoring.of(texts, [one.record for one in run.held])
     run.shown.append(Shown(run.done, texts, totals))
     show(run, run.shown[-1])
     return {
         "eval_reward": statistics.fmean(totals),
         **{f"eval_reward/{name}": statistics.fmean(given) for name, given in terms.items()},
+        **{f"eval_{name}": value for name, value in told.items()},
     }
 
 
@@ -112,9 +113,11 @@ def report(run: Run, policy: CausalLM, reward: RewardModel | None) -> None:
     where = "none" if reward is None else reward.uri
     if reward is not None:
         where += ", apart" if run.scoring.apart is not None else ", on the policy's base"
+    judge = run.scoring.judge
     rows = {
         "policy": policy.uri,
         "reward model": where,
+        "judge": "none" if judge is None else judge.model.uri,
         "algorithm": run.algorithm,
         "trained parameters": f"{trained:,}",
         "prompts learned from": f"{len(run.asked):,}",

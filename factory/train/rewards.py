@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from types import ModuleType
@@ -21,15 +22,43 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from factory import InputError, StepError
+from factory import Budget, CausalLM, InputError, RewardModel, StepError
 from factory.errors import did_you_mean, said
 
 KINDS = ("regex", "length", "format", "unit_test", "function")
-MODEL = "model"  # the name of the reward model's own term
+# The names of terms that no recipe's own may have, and whose they are.
+MODEL, JUDGE = "model", "judge"
+OWNERS = {MODEL: "the reward model", JUDGE: "the judge"}
 FENCE = re.compile(r"```[\w+-]*\n(.*?)```", re.DOTALL)
 SECONDS, MEGABYTES = 5, 1024  # of processor time and of memory that a unit test may take
 
 Scorer = Callable[[str, Any], float]  # (the answer's text, the prompt's record) -> its reward
+
+
+@dataclass(frozen=True)
+class Rewarding:
+    """All that a recipe names to reward answers: a reward model, a judge, terms, and the file with their functions."""
+
+    reward: RewardModel | None
+    reward_weight: float
+    judge: CausalLM | None
+    judge_weight: float
+    budget: Budget | None  # of the judge
+    terms: dict[str, Term]
+    code: Path | None
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of every term in the sum of rewards."""
+        own = {name: term.weight for name, term in self.terms.items()}
+        return {MODEL: self.reward_weight, JUDGE: self.judge_weight, **own}
+
+    def scorers(self) -> dict[str, Scorer]:
+        """The functions behind the terms. Raises InputError where nothing rewards, or where one cannot be had."""
+        if self.reward is None and self.judge is None and not self.terms:
+            named = "a reward model as `reward`, a language model as `judge`, or checks as `rewards`"
+            raise InputError(f"ppo: nothing rewards the answers; name {named}")
+        return scorers(self.terms, self.code)
 
 
 class Term(BaseModel):
@@ -79,8 +108,9 @@ class Term(BaseModel):
 
 def scorers(terms: dict[str, Term], code: Path | None) -> dict[str, Scorer]:
     """The function behind every term. Raises InputError for a term that cannot be had."""
-    if MODEL in terms:
-        raise InputError(f"ppo: a reward term is named '{MODEL}', which is the reward model's own name; rename it")
+    for name, owner in OWNERS.items():
+        if name in terms:
+            raise InputError(f"ppo: a reward term is named '{name}', which is {owner}'s own name; rename it")
     module = _loaded(code) if code is not None else None
     return {name: _scorer(name, term, module) for name, term in terms.items()}
 

@@ -1,22 +1,23 @@
-"""Answers scored by a reward model, on the policy's base or apart, and by the terms of a recipe; the weighted sum."""
+"""Answers scored by a reward model, on the policy's base or apart, a judge, the terms of a recipe; the weighted sum."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from factory import ModelError, RewardModel, StepError, assistant
+from factory import Context, ModelError, StepError, assistant
 from factory.models.chat import encode_turns
 from factory.models.loading import load_tokenizer
 from factory.models.rewards import load_reward_model, rewards
 
+from .judging import Judge
 from .loading import add_reward
 from .one_base import OneBase
-from .rewards import MODEL, Scorer, scores_of
+from .rewards import JUDGE, MODEL, Rewarding, Scorer, scores_of
 
 BATCH_TOKENS = 4096  # of a batch that the reward model reads, padding included
 
@@ -58,14 +59,20 @@ class Scoring:
     weights: dict[str, float]
     tokenizer: Any = None
     apart: Any = None
-    names: list[str] = field(default_factory=list)  # of all terms, in order
+    judge: Judge | None = None
 
-    def of(self, texts: Sequence[str], records: Sequence[Any]) -> tuple[dict[str, list[float]], list[float]]:
-        """(term -> its rewards, the weighted sums), each one number an answer."""
+    def of(
+        self, texts: Sequence[str], records: Sequence[Any]
+    ) -> tuple[dict[str, list[float]], list[float], dict[str, float]]:
+        """(term -> its rewards, the weighted sums, what else is to be told): rewards are one number an answer."""
+        told = {}
         found = scores_of(self.scorers, texts, records)
+        if self.judge is not None:
+            given, told["judge_unreadable"] = self.judge.rewards(texts, records)
+            found = {JUDGE: given, **found}
         if self.tokenizer is not None:
             found = {MODEL: self._model_rewards(texts, records), **found}
-        return found, [sum(self.weights[name] * found[name][at] for name in found) for at in range(len(texts))]
+        return found, [sum(self.weights[name] * found[name][at] for name in found) for at in range(len(texts))], told
 
     def _model_rewards(self, texts: Sequence[str], records: Sequence[Any]) -> list[float]:
         encoded = [read_as(self.tokenizer, record, text) for text, record in zip(texts, records, strict=True)]
@@ -82,24 +89,23 @@ class Scoring:
 def load_scoring(
     one: OneBase,
     policy_tokenizer: Any,
-    reward: RewardModel | None,
-    reward_weight: float,
+    rewarding: Rewarding,
     scorers: dict[str, Scorer],
-    weights: dict[str, float],
+    ctx: Context,
 ) -> Scoring:
     """The reward model put on the base if it stands on it, else loaded beside it.
 
     Raises ModelError for one that stands on the base and has another vocabulary than the policy.
     """
-    names = [*([MODEL] if reward is not None else []), *scorers]
-    if reward is None:
-        return Scoring(one, scorers, weights, names=names)
+    judge = None if rewarding.judge is None else Judge(rewarding.judge, ctx, rewarding.budget)
+    if (reward := rewarding.reward) is None:
+        return Scoring(one, scorers, rewarding.weights, judge=judge)
     tokenizer = load_tokenizer(reward)
     on_base = add_reward(one, reward)
     if on_base and tokenizer.get_vocab() != policy_tokenizer.get_vocab():
         raise ModelError(f"ppo: {reward.uri} stands on the policy's base and has another vocabulary than its tokenizer")
     apart = None if on_base else load_reward_model(reward)
-    return Scoring(one, scorers, {MODEL: reward_weight, **weights}, tokenizer, apart, names)
+    return Scoring(one, scorers, rewarding.weights, tokenizer, apart, judge)
 
 
 def read_as(tokenizer: Any, record: Any, text: str) -> list[int]:

@@ -15,7 +15,7 @@ from factory import CausalLM, Dataset, InputError, ModelError, Prompt, RewardMod
 from factory.train.adapters import LoraOptions
 from factory.train.ppo import ppo, prepare
 from factory.train.ppo_options import Practice
-from factory.train.rewards import Term
+from factory.train.rewards import Rewarding, Term
 
 pytestmark = pytest.mark.model
 END = 1
@@ -38,10 +38,11 @@ def asked(tmp_path: Path, write_dataset: Any) -> Dataset[Any]:
 
 def ready(context: Any, asked: Any, policy: CausalLM, reward: Any = None, **given: Any) -> Any:
     """A run before its first step. Every fourth token ends an answer, so that answers differ in length."""
-    options = {"reward_weight": 1.0, "rewards": {}, "code": None, "algorithm": "gae", "quantize": "none"}
-    options |= {"lora": LoraOptions(r=2)}
+    named = {"reward_weight": 1.0, "judge": None, "judge_weight": 1.0, "budget": None, "rewards": {}, "code": None}
+    rewarding = Rewarding(reward, *(given.pop(name, default) for name, default in named.items()))
+    options = {"algorithm": "gae", "quantize": "none", "lora": LoraOptions(r=2)}
     practice = Practice(**{**QUICK, **{name: given.pop(name) for name in list(given) if name not in options}})
-    run = prepare(asked, context, policy, practice, reward, **{**options, **given})
+    run = prepare(asked, context, policy, practice, rewarding, **{**options, **given})
     run.ends |= set(range(1, 330, 4))
     return run
 
@@ -117,7 +118,7 @@ def test_a_reward_adapter_gives_what_the_whole_reward_model_gives(
     encoded = [read_as(run.tokenizer, record, text) for record, text in zip(records, texts, strict=True)]
     assert encoded == [list(example.ids) for example in learned]
     assert all(ids[-1] == END for ids in encoded)
-    terms, totals = run.scoring.of(texts, records)
+    terms, totals, _ = run.scoring.of(texts, records)
     assert terms["model"] == totals == pytest.approx(rewards(load_reward_model(reward), encoded, END), abs=1e-5)
     assert len(set(totals)) == len(totals)
 
