@@ -44,6 +44,7 @@ class Plan:
     patience    evaluations without a lower loss after which training stops and the best weights are taken; None: never
     optimizer   one of options.Optimizer
     neftune     strength of uniform noise on the embeddings while learning (Jain et al. 2023); None: none
+    length      the option that bounds the tokens of an example
     epsilon     AdamW's: gradients far below it move a weight in proportion, those above it by the learning rate
     """
 
@@ -62,6 +63,7 @@ class Plan:
     epsilon: float = 1e-8
     optimizer: str = "adamw"
     neftune: float | None = None
+    length: str = "max_length"
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def train(model: Any, material: Material, plan: Plan, ctx: Context) -> Run:
     if newest and (steps >= plan.total or out_of_patience(log, material.held, plan.patience)):
         source = newest
     else:
-        with told_plainly(plan.batch_size, plan.accumulation, plan.gradient_checkpointing):
+        with told_plainly(model, plan):
             trainer.train(resume_from_checkpoint=str(newest) if newest else None)
         steps, log, source = trainer.state.global_step, trainer.state.log_history, None
     taken = steps

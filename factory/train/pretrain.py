@@ -115,8 +115,8 @@ def _train(
 ) -> tuple[Plan, Run]:
     from .loop import Material, train
 
-    epsilon = ROWS_EPSILON if method == "rows" else 1e-8
-    plan = training.plan(len(blocks), LEARNING_RATES[method], method == "qlora", epsilon=epsilon)
+    more = {"length": "seq_len", "epsilon": ROWS_EPSILON if method == "rows" else 1e-8}
+    plan = training.plan(len(blocks), LEARNING_RATES[method], method == "qlora", **more)
     material = Material(blocks, blocks.lengths.tolist(), partial(collate_blocks, pad_id=pad_id), held)
     return plan, train(model, material, plan, ctx)
 
