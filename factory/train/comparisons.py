@@ -42,10 +42,14 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The answers to one prompt, each once, and the pairs (chosen, rejected, margin) of their places."""
+    """The answers to one prompt, each once, and the pairs (chosen, rejected, margin) of their places.
+
+    share  how many of the prompt's pairs these are: 1 unless they were too many for one comparison
+    """
 
     answers: list[Example]
     pairs: list[tuple[int, int, float]]
+    share: float = 1.0
 
     @property
     def group(self) -> str:
@@ -117,16 +121,24 @@ def together(pairs: Iterable[Pair]) -> list[Comparison]:
     """All pairs of a prompt as one comparison, in the order in which the prompts came.
 
     An answer that stands in several pairs is read once (Ouyang et al. 2022, section 3.5): of K answers K sequences
-    instead of K(K−1).
+    instead of K(K−1). More than MOST_PAIRS become several comparisons, whose shares add up to 1.
     """
     groups: dict[str, list[Pair]] = {}
     for pair in pairs:
         groups.setdefault(pair.group, []).append(pair)
-    parts = [group[at : at + MOST_PAIRS] for group in groups.values() for at in range(0, len(group), MOST_PAIRS)]
-    return [_comparison(part) for part in parts]
+    return [
+        _comparison(group[at : at + MOST_PAIRS], len(group))
+        for group in groups.values()
+        for at in range(0, len(group), MOST_PAIRS)
+    ]
 
 
-def _comparison(pairs: Sequence[Pair]) -> Comparison:
+def prompts_of(grouped: Iterable[Pair | Comparison]) -> int:
+    """How many prompts these belong to."""
+    return len({one.group for one in grouped})
+
+
+def _comparison(pairs: Sequence[Pair], of: int) -> Comparison:
     places: dict[bytes, int] = {}
     answers: list[Example] = []
 
@@ -137,7 +149,8 @@ def _comparison(pairs: Sequence[Pair]) -> Comparison:
             answers.append(answer)
         return places[key]
 
-    return Comparison(answers, [(place(pair.chosen), place(pair.rejected), pair.margin) for pair in pairs])
+    places_of = [(place(pair.chosen), place(pair.rejected), pair.margin) for pair in pairs]
+    return Comparison(answers, places_of, len(pairs) / of)
 
 
 def collate_comparisons(comparisons: Sequence[Comparison], pad_id: int) -> dict[str, torch.Tensor]:
@@ -145,23 +158,24 @@ def collate_comparisons(comparisons: Sequence[Comparison], pad_id: int) -> dict[
 
     chosen, rejected  the rows of their answers
     margin            float32
-    weight            1 / the pairs of their prompt, so that each prompt weighs the same
+    weight            1 / the pairs of their prompt, wherever these stand, so that each prompt weighs the same
     """
     import torch
 
     ids, mask = padded([answer for one in comparisons for answer in one.answers], pad_id)
     rows, first = list[tuple[int, int, float, float]](), 0
     for one in comparisons:
-        rows += [(first + good, first + bad, margin, 1 / len(one.pairs)) for good, bad, margin in one.pairs]
+        weight = one.share / len(one.pairs)
+        rows += [(first + good, first + bad, margin, weight) for good, bad, margin in one.pairs]
         first += len(one.answers)
-    chosen, rejected, margin, weight = zip(*rows, strict=True)
+    chosen, rejected, margins, weights = zip(*rows, strict=True)
     return {
         "input_ids": ids,
         "attention_mask": mask,
         "chosen": torch.tensor(chosen),
         "rejected": torch.tensor(rejected),
-        "margin": torch.tensor(margin, dtype=torch.float32),
-        "weight": torch.tensor(weight, dtype=torch.float32),
+        "margin": torch.tensor(margins, dtype=torch.float32),
+        "weight": torch.tensor(weights, dtype=torch.float32),
     }
 
 

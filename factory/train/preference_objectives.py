@@ -22,7 +22,8 @@ def comparison_objective(centring: float) -> Objective:
 
     Each answer is run once through the model, and all pairs of a prompt are learned from in one step, each with
     weight 1/(K choose 2) (Ouyang et al. 2022, section 3.5): spread over an epoch, the K − 1 updates that an answer has
-    a part in make a reward model overfit.
+    a part in make a reward model overfit. Of a prompt with so many pairs that they stand in several comparisons, each
+    counts as the part of an item that it is.
     """
     return Objective(partial(_comparison_sums, centring), lambda batch: batch["weight"].sum())
 

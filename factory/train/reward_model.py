@@ -14,7 +14,7 @@ from factory.models.rewards import is_reward_model, rewards
 
 from .adapters import LoraOptions, add_lora, all_trained, require_weights, root_of
 from .batches import split_validation
-from .comparisons import Comparison, Pair, collate_comparisons, encode_pairs, together
+from .comparisons import Comparison, Pair, collate_comparisons, encode_pairs, prompts_of, together
 from .methods import Tuned, Tuning, room_of
 from .options import Count, Share, Training, require_material
 from .results import first_to_last, table, training_rows
@@ -60,9 +60,9 @@ def reward_model(
     max_length       tokens of prompt and answer; longer records are dropped (`too long`), never cut
     validation       share held out, by the hash of the prompt: equal prompts stay together, none ever moves
 
-    A record of batch_size is here a prompt with all its pairs: each answer is read once, each prompt weighs the same
-    (Ouyang et al. 2022, section 3.5). learning_rate is by default 1e-4 for lora and qlora, 1e-5 for full. The reward is
-    read at the answer's last token, found by the mask.
+    A record of batch_size is here a prompt with its pairs, at most 64: each answer is read once, and each prompt weighs
+    the same, however many pairs it has (Ouyang et al. 2022, section 3.5). learning_rate is by default 1e-4 for lora and
+    qlora, 1e-5 for full. The reward is read at the answer's last token, found by the mask.
 
     Saves a folder that `reward_score` and `ppo` take, and transformers (full) or peft (lora, qlora) loads as a sequence
     classifier with one label. The page says of the held-out pairs how often the model is right, whether it is as often
@@ -86,7 +86,7 @@ def reward_model(
     learning, measuring, pad_id = together(learned), together(held), tokenizer.pad_token_id or 0
     plan = training.plan(len(learning), SLOWER * tuned.tuning.learning_rate, tuned.tuning.quantized)
     run = _train(tuned.model, learning, measuring, pad_id, centring, plan, ctx)
-    counts = {"pairs learned": len(learned), "prompts learned": len(learning), "pairs held out": len(held)}
+    counts = {"pairs learned": len(learned), "prompts learned": prompts_of(learned), "pairs held out": len(held)}
     counts |= {"dropped": len(dataset) - len(pairs)}
     rows = training_rows(base, method, tuned.model, plan, run, counts)
     for name, metric in TOLD.items():
@@ -131,7 +131,7 @@ def _train(
         examples=learned,
         lengths=[len(one) for one in learned],
         collate=partial(collate_comparisons, pad_id=pad_id),
-        held=[Held("eval_loss", sorted(held, key=len), len(held))] if held else [],
+        held=[Held("eval_loss", sorted(held, key=len), prompts_of(held))] if held else [],
         objective=comparison_objective(centring),
     )
     return train(model, material, plan, ctx)

@@ -11,7 +11,7 @@ import pytest
 
 from factory import CausalLM, assistant, user
 from factory.models.loading import load_tokenizer
-from factory.train.comparisons import MOST_PAIRS, collate_comparisons, encode_pairs, together
+from factory.train.comparisons import MOST_PAIRS, collate_comparisons, encode_pairs, prompts_of, together
 
 pytestmark = pytest.mark.model
 TEMPLATES = {
@@ -104,10 +104,15 @@ def test_all_pairs_of_a_prompt_stay_together_and_read_each_answer_once(
 
 
 def test_a_prompt_of_very_many_pairs_is_several_comparisons(tiny: CausalLM, tmp_path: Path, make_context: Any) -> None:
+    import torch
+
     context, _ = make_context(tmp_path)
     records = [record(str(at), "Which?", f"This is {at}.", "That.") for at in range(2 * MOST_PAIRS + 1)]
     found = together(encode_pairs(records, load_tokenizer(tiny), 100, context))
     assert [len(one.pairs) for one in found] == [MOST_PAIRS, MOST_PAIRS, 1]
+    assert prompts_of(found) == 1
+    weights = [collate_comparisons([one], 1)["weight"] for one in found]
+    assert torch.cat(weights).tolist() == pytest.approx([1 / len(records)] * len(records))
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

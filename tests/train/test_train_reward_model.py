@@ -204,13 +204,17 @@ def test_reward_score_prefers_the_chosen_answers(
     assert sum(one["scores"][1] > one["scores"][0] for one in scored) >= 20
 
 
-def test_all_pairs_of_a_prompt_weigh_as_one(tiny: CausalLM, tmp_path: Path, make_context: Any) -> None:
-    """The loss by hand: the mean over prompts of the mean over their pairs."""
+@pytest.mark.parametrize("most", [64, 4], ids=["whole", "in parts"])
+def test_all_pairs_of_a_prompt_weigh_as_one(
+    most: int, tiny: CausalLM, tmp_path: Path, make_context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss by hand: the mean over prompts of the mean over their pairs, also where these are in several batches."""
     from itertools import combinations
 
     from factory.models.loading import load_causal_lm, load_tokenizer
     from factory.models.reward_head import add_head
     from factory.models.rewards import rewards
+    from factory.train import comparisons
     from factory.train.comparisons import collate_comparisons, encode_pairs, together
     from factory.train.preference_objectives import comparison_objective
 
@@ -223,9 +227,12 @@ def test_all_pairs_of_a_prompt_weigh_as_one(tiny: CausalLM, tmp_path: Path, make
     ]
     tokenizer, model = load_tokenizer(tiny), add_head(load_causal_lm(tiny), 3)
     found = encode_pairs(records, tokenizer, 100, context)  # type: ignore[arg-type]
-    batch = collate_comparisons(together(found), 1)
+    monkeypatch.setattr(comparisons, "MOST_PAIRS", most)
     objective = comparison_objective(0.0)
-    loss = objective.sums(model, batch)["loss"] / objective.items(batch)
+    batches = [collate_comparisons([one], 1) for one in together(found)]
+    assert max(len(batch["chosen"]) for batch in batches) == min(most, 6)
+    losses = [objective.sums(model, batch)["loss"] for batch in batches]
+    loss = sum(losses) / sum(objective.items(batch) for batch in batches)
     by_hand: dict[str, list[float]] = {}
     for pair in found:
         good, bad = rewards(model, [pair.chosen.ids, pair.rejected.ids], 1)
@@ -233,6 +240,24 @@ def test_all_pairs_of_a_prompt_weigh_as_one(tiny: CausalLM, tmp_path: Path, make
     means = [sum(each) / len(each) for each in by_hand.values()]
     assert sorted(map(len, by_hand.values())) == [1, 6]
     assert loss.item() == pytest.approx(sum(means) / 2, rel=1e-5)
+
+
+def test_parts_of_a_prompt_are_measured_as_one(
+    tiny: CausalLM, tmp_path: Path, preferences: Any, make_context: Any, write_dataset: Any, monkeypatch: Any
+) -> None:
+    from factory.train import comparisons
+
+    asked = "a" * 3 + "d" * 5 + "c" * 7 + "g" * 9
+    records = [{**one, "prompt": user(f"What is {at}?")} for at, one in zip(asked, preferences(), strict=True)]
+    dataset = write_dataset(tmp_path / "pairs.parquet", records, Preference)
+    losses = []
+    for most in (64, 2):
+        monkeypatch.setattr(comparisons, "MOST_PAIRS", most)
+        context, notebook = make_context(tmp_path / str(most))
+        reward_model.function(dataset, context, tiny, **{**FAST, "validation": 0.6, "max_steps": 1})
+        assert "| prompts learned | 2 |" in notebook.sections["Training"]
+        losses.append(notebook.logged[0]["eval_loss"])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
 @pytest.mark.slow
