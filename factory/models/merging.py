@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Types = dict[str, "torch.dtype"]  # by the name of a parameter
+NOTE = "trained_on.json"  # beside an adapter whose base was quantized; peft's own file holds nothing else than peft's
 
 
 def parts_of(model: Model) -> tuple[Model, Path]:
@@ -30,6 +32,19 @@ def parts_of(model: Model) -> tuple[Model, Path]:
             "merged into them; use it as it is, or train with method: lora"
         )
     return adapter_base(Path(source), config), Path(source)
+
+
+def note_quantized(lm: Any, folder: Path) -> None:
+    """Leave a note beside an adapter of how its base was held while it was trained, if it was not as it is stored."""
+    held = {"nf4": "is_loaded_in_4bit", "int8": "is_loaded_in_8bit"}
+    if found := [kind for kind, flag in held.items() if getattr(lm, flag, False)]:
+        (folder / NOTE).write_text(json.dumps({"quantized": found[0]}) + "\n", encoding="utf-8")
+
+
+def noted_quantized(folder: Path) -> Any:
+    """nf4 or int8 if that is how an adapter's base was held while it was trained, else None."""
+    note = folder / NOTE
+    return json.loads(note.read_text(encoding="utf-8"))["quantized"] if note.is_file() else None
 
 
 def put_on(base: PreTrainedModel, folder: Path) -> Any:

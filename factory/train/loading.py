@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from factory import CausalLM, ModelError, RewardModel
 from factory.models.extension import extension_of
 from factory.models.loading import adapter_base, adapter_config, load_causal_lm, resolve_folder
+from factory.models.merging import note_quantized
 from factory.models.reward_head import NAME, RewardHead
 
 from .adapters import LoraOptions, embedding_names, root_of, without_dropout
@@ -133,6 +134,7 @@ def save_policy(one: OneBase, policy: CausalLM, tokenizer: Any, output: Path) ->
     if one.earlier is not None:
         made = sum_of(read_adapter(one.earlier, embedding_names(one.lm)), made)
     write_adapter(made, output)
+    note_quantized(one.lm, output)
     tokenizer.save_pretrained(output)
     if added := extension_of(policy):
         added.save(output)

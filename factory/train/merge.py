@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from factory import CausalLM, Context, InputError, Model, step
 from factory.models.loading import load_causal_lm, load_tokenizer
-from factory.models.merging import merge_into, parts_of, put_on, save_merged
+from factory.models.merging import merge_into, noted_quantized, parts_of, put_on, save_merged
 
 if TYPE_CHECKING:
     import torch
@@ -29,9 +29,9 @@ def merge(
 ) -> CausalLM:
     """Put what an adapter learned into the weights of its base, as a full model in the base's stored type.
 
-    quantized  how the base was held while the adapter was trained: nf4 after `method: qlora`; without it, as it is.
-               The report measures the merged model against the adapter on that base: logits on four short texts. Of a
-               quantized base it measures both ways of merging
+    quantized  how the base was held while the adapter was trained, by default as the adapter notes it: nf4 after
+               `method: qlora`, else as it is. The report measures the merged model against the adapter on that base:
+               logits on four short texts. Of a quantized base it measures both ways of merging
     into       base: the weights as they were before they were quantized; dequantized: what they are in 4 or 8 bits,
                which the adapter learned to work with. The first keeps what quantization loses, the second is closest
                to what was trained
@@ -40,9 +40,13 @@ def merge(
     Raises InputError for options that do not go together, ModelError for a model without an adapter and for adapters
     that are no change of weights.
     """
-    if into == "dequantized" and quantized is None:
-        raise InputError("merge: into is dequantized, but quantized is not given; say nf4 or int8, or leave `into` out")
     base, folder = parts_of(model)
+    quantized = quantized or noted_quantized(folder)
+    if into == "dequantized" and quantized is None:
+        raise InputError(
+            f"merge: into is dequantized, but {model.uri} notes no quantized base; "
+            "say quantized: nf4 or int8 if it was one, or leave `into` out"
+        )
     import torch
 
     torch.set_num_threads(ctx.threads)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from factory import Model
 from factory.models.extension import extension_of
+from factory.models.merging import note_quantized
 
 from . import ranks
 from .adapters import save_adapter
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 def save_model(
     model: Any, tokenizer: Any, base: Model, output: Path, root: Path | str, earlier: Path | None, full: Any
 ) -> None:
-    """Write the folder afresh, for a kill may have left half of one: weights, tokenizer, the note of new rows.
+    """Write the folder afresh, for a kill may have left half of one: weights, tokenizer, notes of how the base was
+    held and of its new rows.
 
     root, earlier  of an adapter: what it stands on, and the adapter that was merged into that
     full           the type in which all weights are stored, a torch.dtype; None: the model is an adapter
@@ -39,6 +41,7 @@ def save_model(
         save_light(model, output, model.light_config)
     else:
         save_adapter(model, output, root, earlier)
+        note_quantized(model, output)
     tokenizer.save_pretrained(output)
     if added := extension_of(base):
         added.save(output)

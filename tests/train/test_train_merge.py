@@ -141,8 +141,9 @@ def test_what_cannot_be_merged(tiny: CausalLM, tmp_path: Path, make_context: Any
     context, _ = make_context(tmp_path)
     with pytest.raises(ModelError, match="is a full model with no adapter on it; use it as it is"):
         merge.function(tiny, context)
-    with pytest.raises(InputError, match="into is dequantized, but quantized is not given"):
-        merge.function(tiny, context, into="dequantized")
+    made = adapter(tiny, tmp_path / "adapter")
+    with pytest.raises(InputError, match=r"into is dequantized, but \S+ notes no quantized base; say quantized: nf4"):
+        merge.function(made, context, into="dequantized")
 
 
 def tuned(base: CausalLM, method: Any, folder: Path) -> CausalLM:
@@ -159,6 +160,21 @@ def tuned(base: CausalLM, method: Any, folder: Path) -> CausalLM:
             weight.data += 0.05 * torch.randn_like(weight)
     made.save(load_tokenizer(base), folder)
     return CausalLM(uri=method, path=folder)
+
+
+def test_an_adapter_notes_the_base_that_it_was_trained_on(tiny: CausalLM, tmp_path: Path, make_context: Any) -> None:
+    reports = {}
+    for method, quantized in (("qlora", None), ("qlora", "nf4"), ("lora", None)):
+        made = tuned(tiny, method, tmp_path / method)
+        context, notebook = make_context(tmp_path / f"{method}-{quantized}")
+        merge.function(made, context, quantized=quantized)
+        reports[method, quantized] = notebook.sections["Merged adapter"]
+    assert reports["qlora", None] == reports["qlora", "nf4"]
+    assert "the dequantized base" in reports["qlora", None]
+    assert "the dequantized base" not in reports["lora", None]
+    made = CausalLM(uri="qlora", path=tmp_path / "qlora")
+    merged = merge.function(made, make_context(tmp_path / "other")[0], into="dequantized")
+    assert not (merged.path / "trained_on.json").exists()
 
 
 @pytest.mark.parametrize("method", ["dora", "ia3", "layernorm"])

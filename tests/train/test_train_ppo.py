@@ -259,9 +259,12 @@ def test_a_quantised_base_trains_its_adapters(
 ) -> None:
     from safetensors.torch import load_file
 
+    from factory.models.merging import noted_quantized
+
     context, notebook = make_context(tmp_path / "run")
     lora = LoraOptions(r=2)
     result = ppo.function(asked, context, sft, reward=reward, quantize=quantize, lora=lora, **QUICK)
+    assert noted_quantized(result.path) == quantize
     assert notebook.logged[1]["kl"] == 0.0
     assert notebook.logged[1]["first_ratio_off"] == 0.0
     weights = load_file(result.path / "adapter_model.safetensors")
