@@ -15,6 +15,7 @@ SURER = 0.2
 FAR = 20.0  # nats of an answer from its reference, where no target is set; 3 times the target where one is
 UNENDED = 0.5  # share of answers that end by themselves
 FLAT = 0.9  # share of groups in which all answers have one reward
+GAP = 0.1  # nats a token between a server's log-probabilities and ours; rounding to bfloat16 makes a few hundredths
 UNREAD = 0.5  # share of answers whose grade by the judge cannot be read
 
 
@@ -42,6 +43,11 @@ def signs(history: Sequence[dict[str, float]], target: float | None) -> dict[str
     if (unread := _mean(history[-WINDOW:], "judge_unreadable")) > UNREAD:
         found["judge"] = (
             f"the judge's grade of {unread:.0%} of the answers cannot be read; they get the mean of the others"
+        )
+    if (gap := _mean(history[-WINDOW:], "sampler_gap")) > GAP:
+        found["sampler"] = (
+            f"the server's probabilities of what it draws are {gap:.2f} nats a token from the policy's; it must hold "
+            "the policy's base, in as many bits, and use the adapter that it loads"
         )
     recent = history[-WINDOW:]
     if all(entry.get("reward_deviation") == 0 for entry in recent) and len({entry["reward"] for entry in recent}) == 1:

@@ -130,14 +130,17 @@ def save_policy(one: OneBase, policy: CausalLM, tokenizer: Any, output: Path) ->
     """Write the policy as one LoRA on the root: its earlier adapter and the new one side by side, with tokenizer."""
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
-    made = _adapter_of(one, "policy")
-    if one.earlier is not None:
-        made = sum_of(read_adapter(one.earlier, embedding_names(one.lm)), made)
-    write_adapter(made, output)
+    write_adapter(policy_adapter(one), output)
     note_quantized(one.lm, output)
     tokenizer.save_pretrained(output)
     if added := extension_of(policy):
         added.save(output)
+
+
+def policy_adapter(one: OneBase) -> Adapter:
+    """The policy's earlier adapter and the new one as it is now, as one."""
+    made = _adapter_of(one, "policy")
+    return made if one.earlier is None else sum_of(read_adapter(one.earlier, embedding_names(one.lm)), made)
 
 
 def _adapter_of(one: OneBase, name: str) -> Adapter:

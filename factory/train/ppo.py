@@ -10,7 +10,7 @@ from factory.models.loading import load_tokenizer
 from factory.models.rewards import is_reward_model
 
 from .adapters import LoraOptions
-from .ppo_options import Algorithm, Practice, most_grades
+from .ppo_options import Algorithm, Practice, Server, most_grades
 from .rewards import Rewarding, Term
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def ppo(
     algorithm: Algorithm = "gae",
     quantize: Literal["none", "nf4", "int8"] = "none",
     lora: LoraOptions = LoraOptions(),  # noqa: B008  (never changed)
+    server: Server | None = None,
 ) -> CausalLM:
     """Teach a model by rewarding its own answers (PPO, GRPO or RLOO), without drifting far from what it was.
 
@@ -53,6 +54,10 @@ def ppo(
     quantize         the base in 4 bits (nf4, double quantization) or 8 bits; adapters and heads are float32
     lora             r, alpha, target_modules, layers of the new adapter. It has no dropout: that would make the policy
                      another one than it is
+    server           url, key_env, concurrency of a vLLM (0.10.2 or later) that holds the policy's base and draws its
+                     answers in place of this process. It is started with --enable-lora, a --max-lora-rank and
+                     VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, and must see this project's files: before each step it
+                     loads the adapter as it is then. What it draws is not the same to the bit in a resumed run
     {practice}
 
     Prompts that leave no room for an answer are dropped (`too long`). Saves a folder that peft loads, with
@@ -64,8 +69,12 @@ def ppo(
     from .ppo_prompts import report
 
     rewarding = Rewarding(reward, reward_weight, judge, judge_weight, budget, rewards, code)
-    run = prepare(dataset, ctx, policy, practice, rewarding, algorithm, quantize, lora)
-    train(run)
+    run = prepare(dataset, ctx, policy, practice, rewarding, algorithm, quantize, lora, server)
+    try:
+        train(run)
+    finally:
+        if run.served is not None:
+            run.served.close()
     save_policy(run.one, policy, run.tokenizer, ctx.output)
     report(run, policy, reward)
     return CausalLM(uri=str(ctx.output), path=ctx.output)
@@ -80,6 +89,7 @@ def prepare(
     algorithm: Algorithm,
     quantize: str,
     lora: LoraOptions,
+    server: Server | None = None,
 ) -> Run:
     """Everything checked, encoded and loaded: a run before its first step. The options are those of the step."""
     checks = rewarding.scorers()
@@ -89,11 +99,14 @@ def prepare(
     import torch
 
     from .loading import add_value, load_one_base
+    from .lora_server import LoraServer
     from .ppo_prompts import ask_for
     from .ppo_run import Run
     from .rollouts import stop_ids
     from .scoring import load_scoring
+    from .served import Served
 
+    reached = None if server is None else LoraServer(server)
     torch.set_num_threads(ctx.threads)
     tokenizer = load_tokenizer(policy)
     asked, held = ask_for(dataset, policy, tokenizer, practice.max_new_tokens, practice.validation, ctx)
@@ -102,4 +115,6 @@ def prepare(
     scoring = load_scoring(one, tokenizer, rewarding, checks, ctx)
     if algorithm == "gae":
         add_value(one, lora)
-    return Run(ctx, one, tokenizer, scoring, practice, algorithm, group, asked, held, stop_ids(one.lm, tokenizer))
+    ends = stop_ids(one.lm, tokenizer)
+    served = None if reached is None else Served(reached, one, tokenizer, ctx.workdir.resolve() / "served")
+    return Run(ctx, one, tokenizer, scoring, practice, algorithm, group, asked, held, ends, served)

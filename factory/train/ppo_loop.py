@@ -29,7 +29,7 @@ from . import hacking, ppo_state
 from .ppo_options import Practice
 from .ppo_prompts import answers, evaluate, prompts_of
 from .ppo_run import Run
-from .ppo_tables import measured, minibatches_of, values_of
+from .ppo_tables import measured, minibatches_of, sampler_gap, values_of
 from .rewards import MODEL
 from .rollouts import Rollout
 
@@ -100,6 +100,8 @@ def collect(run: Run, number: int) -> tuple[Experience, dict[str, float]]:
         "ended": statistics.fmean(one.ended for one in rollouts),
         "repetition": statistics.fmean(hacking.repetition(one.said) for one in rollouts),
     }
+    if (gap := sampler_gap(run, rollouts, experience.old)) is not None:
+        metrics["sampler_gap"] = gap
     if run.group > 1:
         metrics["flat_groups"] = float(adv.flat_groups(scores, run.group).float().mean())
     if experience.values is not None and experience.returns is not None:

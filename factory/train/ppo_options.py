@@ -16,6 +16,21 @@ SAMPLES = {"gae": 1, "grpo": 4, "rloo": 4}
 EVALUATED = 64  # held-out prompts that are answered at an evaluation
 
 
+class Server(BaseModel):
+    """A server that draws the policy's answers: vLLM with the policy's base, which loads LoRA adapters as it runs.
+
+    url          where its OpenAI API begins: http://localhost:8000/v1
+    key_env      the environment variable that holds its key, where it wants one
+    concurrency  requests in flight
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: Annotated[str, Field(pattern=r"^https?://[^@/]+")]
+    key_env: str = ""
+    concurrency: Count = 64
+
+
 class Practice(BaseModel):
     """How a policy draws answers and learns from them.
 

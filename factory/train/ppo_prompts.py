@@ -64,16 +64,14 @@ def answers(
     run: Run, asked: Sequence[Asked], temperature: float, seed: Callable[[int], int]
 ) -> tuple[list[Rollout], list[str]]:
     """(answers of the policy, their texts) in the order of the prompts."""
-    run.one.use("policy")
-    rollouts = answers_to(
-        run.one.lm,
-        [one.ids for one in asked],
-        ends=run.ends,
-        pad=run.tokenizer.pad_token_id or 0,
-        most=run.practice.max_new_tokens,
-        temperature=temperature,
-        seed=seed,
-    )
+    prompts = [one.ids for one in asked]
+    shared: Any = {"ends": run.ends, "most": run.practice.max_new_tokens, "temperature": temperature, "seed": seed}
+    if run.served is not None:
+        run.served.renew(run.done)
+        rollouts = run.served.answers_to(prompts, **shared)
+    else:
+        run.one.use("policy")
+        rollouts = answers_to(run.one.lm, prompts, pad=run.tokenizer.pad_token_id or 0, **shared)
     texts = [
         run.tokenizer.decode(one.said, skip_special_tokens=True, clean_up_tokenization_spaces=False) for one in rollouts
     ]

@@ -17,6 +17,7 @@ from .one_base import OneBase
 from .ppo_options import Algorithm, Practice
 from .rollouts import Batch, Rollout, batch_of
 from .scoring import Running, Scoring
+from .served import Served
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Run:
     asked: Sequence[Asked]
     held: Sequence[Asked]
     ends: frozenset[int]
+    served: Served | None = None  # where answers are drawn; None: here
     # ----
     done: int = 0  # steps
     coefficient: float = 0.0  # of the divergence

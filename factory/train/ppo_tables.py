@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import statistics
 from collections.abc import Sequence
 
 import torch
@@ -13,21 +14,45 @@ from .rollouts import Rollout, answer_mask
 
 
 def measured(
-    run: Run, reader: str, rollouts: Sequence[Rollout], parts: Sequence[list[int]]
+    run: Run, reader: str, rollouts: Sequence[Rollout], parts: Sequence[list[int]], temperature: float | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(log-probabilities, entropies, mask): tables of all answers by one reader, read in these parts. Entropies are the
     policy's alone; they cost as much as the logits do.
+
+    temperature  that of the draws, where it is None
     """
+    heat = run.practice.temperature if temperature is None else temperature
     mask = answer_mask(rollouts)
     found, entropies = torch.zeros(mask.shape), torch.zeros(mask.shape)
     run.one.use(reader)
     with torch.no_grad():
         for part in parts:
             batch = run.batch(rollouts, part)
-            logs, entropy = run.one.log_probs(batch, run.practice.temperature, entropy=reader == "policy")
+            logs, entropy = run.one.log_probs(batch, heat, entropy=reader == "policy")
             _fill(found, part, mask, logs)
             _fill(entropies, part, mask, entropy)
     return found, entropies, mask
+
+
+def sampler_gap(run: Run, rollouts: Sequence[Rollout], old: Tensor) -> float | None:
+    """Nats a token that a server's log-probabilities of what it drew are from ours (`old`); None where it tells none.
+
+    Servers give them as they were before temperature, as vLLM does, or behind it: what is nearer to ours counts, and
+    before temperature a batch of answers is looked at.
+    """
+    told = [row for row, one in enumerate(rollouts) if one.theirs]
+    if not told:
+        return None
+    found = _apart([rollouts[row] for row in told], old[told])
+    if run.practice.temperature != 1:
+        some = [rollouts[row] for row in told[: run.practice.batch_size]]
+        found = min(found, _apart(some, measured(run, "policy", some, [list(range(len(some)))], 1.0)[0]))
+    return found
+
+
+def _apart(rollouts: Sequence[Rollout], table: Tensor) -> float:
+    pairs = zip(rollouts, table.tolist(), strict=True)
+    return statistics.fmean(abs(a - b) for one, row in pairs for a, b in zip(one.theirs, row, strict=False))
 
 
 def values_of(run: Run, rollouts: Sequence[Rollout], parts: Sequence[list[int]]) -> Tensor:

@@ -22,11 +22,13 @@ class Rollout:
 
     answer  the ids that were drawn, the one that ended it included: ending is an action, too
     ended   whether it ended by itself, and was not cut
+    theirs  log-probabilities of its ids by the server that drew them; empty where none did, or told none
     """
 
     prompt: list[int]
     answer: list[int] = field(default_factory=list)
     ended: bool = False
+    theirs: list[float] = field(default_factory=list)
 
     @property
     def ids(self) -> list[int]:

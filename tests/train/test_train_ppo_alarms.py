@@ -12,7 +12,7 @@ from factory.train.hacking import repetition, signs
 
 QUIET = {
     "reward": 0.5, "reward_deviation": 0.2, "answer_tokens": 50.0, "repetition": 0.05, "entropy": 2.0, "kl": 1.0,
-    "ended": 0.9, "flat_groups": 0.2, "judge_unreadable": 0.1,
+    "ended": 0.9, "flat_groups": 0.2, "judge_unreadable": 0.1, "sampler_gap": 0.01,
 }  # fmt: skip
 
 
@@ -40,6 +40,7 @@ def test_a_quiet_run_tells_nothing() -> None:
         ("kl", {"kl": 60.0}, "far from its reference"),
         ("ended", {"ended": 0.1}, "% of the answers do not end within max_new_tokens"),
         ("judge", {"judge_unreadable": 1.0}, "the judge's grade of 95% of the answers cannot be read"),
+        ("sampler", {"sampler_gap": 0.5}, "probabilities of what it draws are 0.47 nats a token from the policy's"),
         ("flat", {"flat_groups": 1.0}, "of the groups all answers have one reward"),
     ],
 )

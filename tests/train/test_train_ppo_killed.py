@@ -79,6 +79,27 @@ def test_killed_where_it_hurts_and_resumed_ends_the_same(
     same(undisturbed, resumed)
 
 
+def test_killed_while_a_server_draws_and_begun_again_it_takes_back_what_it_left(
+    tiny: CausalLM, tmp_path: Path, write_dataset: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vllm_like import VllmLike
+
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert tiny.path is not None
+    server = VllmLike(tiny.path)
+    try:
+        runs = Killed(tiny, tmp_path, write_dataset, {**GAE, "server": {"url": server.url}})
+        runs.run("killed", "step 5")
+        (left,) = server.folders.values()
+        assert (left / "adapter_model.safetensors").is_file()
+        _, logged, *_ = runs.run("killed")
+        assert set(logged) == {str(step) for step in range(4, 15)}, "it went on at its checkpoint"
+        assert not server.folders
+        assert not left.exists()
+    finally:
+        server.stop()
+
+
 def test_killed_at_random_moments_and_resumed_ends_the_same(tiny: CausalLM, tmp_path: Path, write_dataset: Any) -> None:
     import time
 
