@@ -17,8 +17,10 @@ from factory import (
     Context,
     Dataset,
     Model,
+    Prompt,
     PromptCompletion,
     Request,
+    RewardModel,
     Shard,
     Text,
     assistant,
@@ -235,6 +237,30 @@ def text(tmp_path: Path) -> Callable[..., Dataset[Text]]:
 def dataset(tmp_path: Path) -> Dataset[PromptCompletion]:
     """Ten questions with an answer each."""
     return write_dataset(tmp_path / "facts.parquet", facts())
+
+
+@pytest.fixture(scope="session")
+def sft(tiny: CausalLM, tmp_path_factory: pytest.TempPathFactory) -> CausalLM:
+    """The tiny model with a random LoRA."""
+    from ppo_models import adapter
+
+    return adapter(tiny, tmp_path_factory.mktemp("sft"), seed=1)
+
+
+@pytest.fixture(scope="session")
+def reward(tiny: CausalLM, tmp_path_factory: pytest.TempPathFactory) -> RewardModel:
+    """A random LoRA with a head on the tiny model."""
+    from ppo_models import reward_adapter
+
+    return reward_adapter(tiny, tmp_path_factory.mktemp("reward"), seed=2)
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Dataset[Prompt]:
+    """Ten prompts."""
+    from ppo_models import prompts
+
+    return write_dataset(tmp_path / "prompts.parquet", prompts(), Prompt)
 
 
 @pytest.fixture(name="facts")

@@ -1,4 +1,4 @@
-"""What PPO's tests need: random adapters of the tiny model as SFT and reward training leave them, and prompts."""
+"""What PPO's tests need: random adapters of the tiny model as SFT and reward training leave them, prompts, a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from factory import CausalLM, RewardModel, user
-from factory.train.rewards import Term
+from factory.train.adapters import LoraOptions
+from factory.train.ppo import prepare
+from factory.train.ppo_options import Practice
+from factory.train.rewards import Rewarding, Term
 
 THINGS = ("list", "set", "dict", "tuple", "string", "function", "class", "module", "generator", "loop")
 VOWELS = """
@@ -77,3 +80,21 @@ def randomise(model: Any) -> None:
         for name, weight in model.named_parameters():
             if "lora_B" in name or "modules_to_save" in name:
                 weight.normal_(std=0.1)
+
+
+def ready(context: Any, asked: Any, policy: CausalLM, reward: Any = None, **given: Any) -> Any:
+    """A run before its first step. Every fourth token ends an answer, so that answers differ in length."""
+    named = {"reward_weight": 1.0, "judge": None, "judge_weight": 1.0, "budget": None, "rewards": {}, "code": None}
+    rewarding = Rewarding(reward, *(given.pop(name, default) for name, default in named.items()))
+    options = {"algorithm": "gae", "quantize": "none", "lora": LoraOptions(r=2)}
+    practice = Practice(**{**QUICK, **{name: given.pop(name) for name in list(given) if name not in options}})
+    run = prepare(asked, context, policy, practice, rewarding, **{**options, **given})
+    run.ends |= set(range(1, 330, 4))
+    return run
+
+
+def made(run: Any, number: int = 1) -> Any:
+    """(what a step learns from, what is told of it)."""
+    from factory.train.ppo_loop import collect
+
+    return collect(run, number)

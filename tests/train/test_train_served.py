@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ppo_models import QUICK, adapter, prompts, vowels
+from ppo_models import QUICK, adapter, vowels
 from pydantic import ValidationError
 
-from factory import CausalLM, Dataset, ModelError, Prompt
+from factory import CausalLM, ModelError
 from factory.train import lora_server
 from factory.train.adapters import LoraOptions
 from factory.train.ppo import ppo
@@ -48,11 +48,6 @@ def serve(tiny: CausalLM) -> Iterator[Callable[..., Any]]:
     yield start
     for server in servers:
         server.stop()
-
-
-@pytest.fixture
-def asked(tmp_path: Path, write_dataset: Any) -> Dataset[Any]:
-    return write_dataset(tmp_path / "prompts.parquet", prompts(), Prompt)  # type: ignore[no-any-return]
 
 
 @pytest.fixture
