@@ -52,8 +52,9 @@ def export(
     card; a FILE that ends in .gguf gets weights and vocabulary as llama.cpp reads them (.Q8_0.gguf or .f16.gguf in
     that form, .vocab.gguf without weights).
 
-    With --for, FILE is a folder that gets what another trainer needs to train TARGET, made by sft or dpo, again: the
-    records learned from and held out, with their masks, a script or configuration with its options, base, tokenizer.
+    With --for, FILE is a folder that gets what another trainer needs to train TARGET, made by sft, dpo, kto or
+    reward_model, again: the records learned from and held out, with their masks, a script or configuration with its
+    options, base, tokenizer.
     """
     plan = planned(store, recipe, (), limit, overrides)
     if tool is not None:

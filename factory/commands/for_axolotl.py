@@ -7,15 +7,27 @@ from typing import Any
 import yaml
 
 from ..errors import InputError
-from .handed import LORA, TRAIN, VALIDATION, Files, Handed, Turns, answers
+from .handed import LORA, TRAIN, VALIDATION, Files, Handed, answers
 
 START = "axolotl train config.yaml"
 
 
-def row(record: dict[str, Turns], h: Handed) -> dict[str, Any]:
-    """Every turn says for itself whether its tokens are learned; of a pair, both answers are."""
+def row(record: dict[str, Any], h: Handed) -> dict[str, Any]:
+    """Every turn says for itself whether its tokens are learned; of a pair, both answers are.
+
+    Its reward model reads a question and its answers, its KTO text.
+    """
     if h.step == "dpo":
         return {"messages": record["prompt"], "chosen": record["chosen"][0], "rejected": record["rejected"][0]}
+    if h.step == "reward_model":
+        *system, question = (turn["content"] for turn in record["prompt"])
+        answers_of = {side: record[side][0]["content"] for side in ("chosen", "rejected")}
+        return {"system": "".join(system), "input": question, **answers_of}
+    if h.step == "kto":
+        from ..models.chat import split_text
+
+        prompt, completion = split_text(h.tokenizer, record["prompt"], record["completion"])
+        return {"prompt": prompt, "completion": completion, "label": record["label"]}
     learn = h.options.learn
     told = [{**turn, "train": learn == "all" or (learn == "assistant" and answers(turn))} for turn in record["prompt"]]
     return {"messages": told + [{**turn, "train": learn == "all" or answers(turn)} for turn in record["completion"]]}
@@ -28,7 +40,7 @@ def files(h: Handed) -> Files:
     config: dict[str, Any] = {
         "base_model": h.base,
         "tokenizer_config": "./tokenizer",
-        **(_pairs(h) if h.step == "dpo" else {"sample_packing": options.packing}),
+        **OBJECTIVES[h.step](h),
         "datasets": [{"path": TRAIN, **_columns(h)}],
         "test_datasets": [{"path": VALIDATION, "split": "train", **_columns(h)}] if h.held else None,
         "dataset_prepared_path": "prepared",
@@ -62,6 +74,11 @@ def files(h: Handed) -> Files:
 
 def _columns(h: Handed) -> dict[str, Any]:
     found: dict[str, Any] = {"ds_type": "json", "chat_template": "tokenizer_default", "field_messages": "messages"}
+    if h.step == "kto":
+        names = {f"field_{name}": name for name in ("prompt", "completion", "label")}
+        return {"ds_type": "json", "type": {**names, "prompt_format": "{prompt}", "completion_format": "{completion}"}}
+    if h.step == "reward_model":
+        return {"ds_type": "json", "chat_template": "tokenizer_default", "type": "bradley_terry.chat_template"}
     if h.step == "dpo":
         return found | {"type": "chat_template.default", "field_chosen": "chosen", "field_rejected": "rejected"}
     # no role is learned as such: each turn says for itself
@@ -75,6 +92,22 @@ def _pairs(h: Handed) -> dict[str, Any]:
     return {"rl": "dpo" if h.options.loss == "sigmoid" else "ipo", "rl_beta": h.options.beta}
 
 
+def _answers(h: Handed) -> dict[str, Any]:
+    weights = {"kto_desirable_weight": h.options.desirable, "kto_undesirable_weight": h.options.undesirable}
+    return {"rl": "kto", "rl_beta": h.options.beta, **weights, "remove_unused_columns": False}
+
+
+def _rewards(h: Handed) -> dict[str, Any]:
+    h.require_plain_pairs("axolotl", centring=True)
+    model = {"model_type": "AutoModelForSequenceClassification", "num_labels": 1, "reward_model": True}
+    return model | {"center_rewards_coefficient": h.options.centring or None, "remove_unused_columns": False}
+
+
+OBJECTIVES = {
+    "sft": lambda h: {"sample_packing": h.options.packing}, "dpo": _pairs, "kto": _answers, "reward_model": _rewards,
+}  # fmt: skip
+
+
 def _lora(h: Handed) -> dict[str, Any]:
     lora, four_bits = h.options.lora, h.options.method == "qlora"
     return {
@@ -82,9 +115,10 @@ def _lora(h: Handed) -> dict[str, Any]:
         "load_in_4bit": four_bits or None,
         "lora_r": lora["r"],
         "lora_alpha": h.whole_alpha("axolotl"),
-        "lora_dropout": 0.0 if h.step == "dpo" else lora["dropout"],
+        "lora_dropout": h.lora_dropout,
         "lora_target_linear": True if h.targets == "all-linear" else None,
         "lora_target_modules": None if h.targets == "all-linear" else h.targets,
         "peft_layers_to_transform": list(h.layers) or None,
+        "lora_modules_to_save": ["score"] if h.step == "reward_model" else None,
         "peft_use_dora": h.options.method == "dora" or None,
     }

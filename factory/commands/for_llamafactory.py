@@ -8,16 +8,19 @@ from typing import Any
 import yaml
 
 from ..errors import InputError
-from .handed import LORA, TRAIN, VALIDATION, Files, Handed, Turns
+from .handed import LORA, TRAIN, VALIDATION, Files, Handed
 
+STAGES = {"sft": "sft", "dpo": "dpo", "kto": "kto", "reward_model": "rm"}
+PAIRS = ("dpo", "reward_model")
 START = "llamafactory-cli train config.yaml"
 
 
-def row(record: dict[str, Turns], h: Handed) -> dict[str, Any]:
+def row(record: dict[str, Any], h: Handed) -> dict[str, Any]:
     """Its form sharegpt, with the tags of OpenAI's messages; what is masked stands in the configuration."""
-    if h.step == "dpo":
+    if h.step in PAIRS:
         return {"messages": record["prompt"], "chosen": record["chosen"][0], "rejected": record["rejected"][0]}
-    return {"messages": record["prompt"] + record["completion"]}
+    label = {"label": record["label"]} if h.step == "kto" else {}
+    return {"messages": record["prompt"] + record["completion"], **label}
 
 
 def files(h: Handed) -> Files:
@@ -29,14 +32,14 @@ def files(h: Handed) -> Files:
     options = h.options
     config: dict[str, Any] = {
         "model_name_or_path": h.base,
-        "stage": h.step,
+        "stage": STAGES[h.step],
         "do_train": True,
         "finetuning_type": "lora" if options.method in LORA else options.method,
         "dataset": h.target,
         "eval_dataset": f"{h.target}_validation" if h.held else None,
         "dataset_dir": ".",
         "cutoff_len": options.max_length,
-        **(_pairs(h) if h.step == "dpo" else _masks(h)),
+        **OBJECTIVES[h.step](h),
         **h.arguments(),
         "disable_gradient_checkpointing": not h.recomputes,
         "bf16": True,
@@ -53,8 +56,13 @@ def files(h: Handed) -> Files:
 def _columns(h: Handed) -> dict[str, Any]:
     tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
     entry: dict[str, Any] = {"formatting": "sharegpt", "tags": {**tags, "system_tag": "system"}}
-    columns = ("messages", "chosen", "rejected") if h.step == "dpo" else ("messages",)
-    entry |= {"columns": {name: name for name in columns}, **({"ranking": True} if h.step == "dpo" else {})}
+    columns = {"messages": "messages"}
+    if h.step in PAIRS:
+        columns |= {"chosen": "chosen", "rejected": "rejected"}
+        entry |= {"ranking": True}
+    if h.step == "kto":
+        columns |= {"kto_tag": "label"}
+    entry |= {"columns": columns}
     found = {h.target: {"file_name": TRAIN, **entry}}
     return found | ({f"{h.target}_validation": {"file_name": VALIDATION, **entry}} if h.held else {})
 
@@ -77,6 +85,19 @@ def _pairs(h: Handed) -> dict[str, Any]:
     }
 
 
+def _answers(h: Handed) -> dict[str, Any]:
+    weights = {"kto_chosen_weight": h.options.desirable, "kto_rejected_weight": h.options.undesirable}
+    return {"pref_beta": h.options.beta, **weights}
+
+
+def _rewards(h: Handed) -> dict[str, Any]:
+    h.require_plain_pairs("LLaMA-Factory")
+    return {}
+
+
+OBJECTIVES = {"sft": _masks, "dpo": _pairs, "kto": _answers, "reward_model": _rewards}
+
+
 def _lora(h: Handed) -> dict[str, Any]:
     if h.layers:
         raise InputError("LLaMA-Factory has no option for adapters in some layers only; leave lora.layers out")
@@ -84,7 +105,7 @@ def _lora(h: Handed) -> dict[str, Any]:
     return {
         "lora_rank": lora["r"],
         "lora_alpha": h.whole_alpha("LLaMA-Factory"),
-        "lora_dropout": 0.0 if h.step == "dpo" else lora["dropout"],
+        "lora_dropout": h.lora_dropout,
         "lora_target": "all" if h.targets == "all-linear" else ",".join(h.targets),
         "use_dora": h.options.method == "dora" or None,
         "quantization_bit": 4 if four_bits else None,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from .handed import LORA, TRAIN, VALIDATION, Files, Handed, Turns
+from ..errors import InputError
+from .handed import LORA, TRAIN, VALIDATION, Files, Handed
 
 START = "python train.py"
-TRAINERS = {"sft": ("SFTConfig", "SFTTrainer"), "dpo": ("DPOConfig", "DPOTrainer")}
+TRAINERS = {"sft": "SFT", "dpo": "DPO", "kto": "KTO", "reward_model": "Reward"}  # step -> of ...Config and ...Trainer
 
 
-def row(record: dict[str, Turns], h: Handed) -> dict[str, Any]:
+def row(record: dict[str, Any], h: Handed) -> dict[str, Any]:
     """SFTTrainer learns from completions alone where there are two columns."""
     if h.step == "sft" and h.options.learn != "completion":
         return {"messages": record["prompt"] + record["completion"]}
@@ -22,11 +23,7 @@ def files(h: Handed) -> Files:
     h.require("TRL", ("full", *LORA))
     options = h.options
     settings = h.arguments() | {"activation_checkpointing": h.recomputes, "max_length": options.max_length}
-    if h.step == "sft":
-        settings |= {"packing": options.packing, "completion_only_loss": options.learn == "completion"}
-        settings |= {"assistant_only_loss": options.learn == "assistant"}
-    else:
-        settings |= {"beta": options.beta, "loss_type": [options.loss], "label_smoothing": options.label_smoothing}
+    settings |= _objective(h)
     if options.early_stopping:
         settings |= {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss"}
     arguments = [f"{name}={value!r}" for name, value in settings.items()]
@@ -41,8 +38,24 @@ def files(h: Handed) -> Files:
     return {"train.py": _script(h, arguments, trainer)}
 
 
+def _objective(h: Handed) -> dict[str, Any]:
+    """What the trainers of the steps do not share."""
+    options = h.options
+    if h.step == "dpo":
+        return {"beta": options.beta, "loss_type": [options.loss], "label_smoothing": options.label_smoothing}
+    if h.step == "kto":
+        if options.batch_size == 1:
+            raise InputError("TRL's KTOTrainer needs other answers in a batch; give the step a batch_size of 2 or more")
+        weights = {"desirable_weight": options.desirable, "undesirable_weight": options.undesirable}
+        return {"beta": options.beta, **weights}
+    if h.step == "reward_model":
+        return {"center_rewards_coefficient": options.centring or None, "disable_dropout": False}
+    found = {"packing": options.packing, "completion_only_loss": options.learn == "completion"}
+    return found | {"assistant_only_loss": options.learn == "assistant"}
+
+
 def _script(h: Handed, arguments: list[str], trainer: list[str]) -> str:
-    config, trains = TRAINERS[h.step]
+    config, trains = (TRAINERS[h.step] + kind for kind in ("Config", "Trainer"))
     names = ["AutoTokenizer", *(["BitsAndBytesConfig"] if h.options.method == "qlora" else [])]
     names += ["EarlyStoppingCallback"] if h.options.early_stopping else []
     data = {"train": TRAIN, **({"validation": VALIDATION} if h.held else {})}
@@ -69,9 +82,9 @@ def _script(h: Handed, arguments: list[str], trainer: list[str]) -> str:
 
 def _lora(h: Handed) -> dict[str, Any]:
     lora = h.options.lora
-    found = {"task_type": "CAUSAL_LM", "r": lora["r"], "lora_alpha": lora["alpha"], "lora_dropout": lora["dropout"]}
-    if h.step == "dpo":
-        found["lora_dropout"] = 0.0  # as our trainer has it, because the reference has none
+    found = {"task_type": "CAUSAL_LM", "r": lora["r"], "lora_alpha": lora["alpha"], "lora_dropout": h.lora_dropout}
+    if h.step == "reward_model":
+        found |= {"task_type": "SEQ_CLS", "modules_to_save": ["score"]}
     found |= {"target_modules": h.targets}
     found |= {"layers_to_transform": list(h.layers)} if h.layers else {}
     return found | ({"use_dora": True} if h.options.method == "dora" else {})

@@ -12,6 +12,7 @@ from ..errors import InputError
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
 LORA = ("lora", "qlora", "dora")
 OPTIMIZERS = {"adamw": "adamw_torch"}  # the others have the names of transformers
+NO_DROPOUT = ("dpo", "kto")  # steps that learn without it, because their reference has none
 Turns = list[dict[str, str]]
 Files = dict[str, str]  # name -> content
 
@@ -20,12 +21,13 @@ Files = dict[str, str]  # name -> content
 class Handed:
     """What is handed over.
 
-    step      sft or dpo
+    step      sft, dpo, kto or reward_model
     base      a hub id, or a folder beside the files
     options   of the step by name, with defaults; learning_rate is never None
     steps     in an epoch, and in all; a step is one update of the weights
     targets   names of the modules that adapters change, or `all-linear`
     layers    the numbers of the layers that adapters change; empty: all
+    tokenizer  of the stage, for tools that read text instead of turns
     """
 
     target: str
@@ -39,6 +41,7 @@ class Handed:
     steps: int
     targets: str | list[str] = "all-linear"
     layers: tuple[int, ...] = ()
+    tokenizer: Any = None
 
     @property
     def warmup_steps(self) -> int:
@@ -60,6 +63,10 @@ class Handed:
         return OPTIMIZERS.get(self.options.optimizer, str(self.options.optimizer))
 
     @property
+    def lora_dropout(self) -> float:
+        return 0.0 if self.step in NO_DROPOUT else float(self.options.lora["dropout"])
+
+    @property
     def saves(self) -> int:
         """Steps between checkpoints: of a run that may stop early there is one for every evaluation."""
         return int(self.every if self.options.early_stopping else self.options.checkpoint_every)
@@ -70,6 +77,12 @@ class Handed:
             raise InputError(f"{tool} has no method {self.options.method}; it can be told of {', '.join(methods)}")
         if getattr(self.options, "weigh", "token") != "token":
             raise InputError(f"{tool} weighs every token the same; it cannot be told of weigh: {self.options.weigh}")
+
+    def require_plain_pairs(self, tool: str, centring: bool = False) -> None:
+        """Raise InputError for what a reward model's loss has and the tool cannot be told."""
+        odd = "margin: true" if self.options.margin else f"centring: {self.options.centring:g}"
+        if self.options.margin or (self.options.centring and not centring):
+            raise InputError(f"{tool} has no word for {odd} of a reward model; take --for trl")
 
     def whole_alpha(self, tool: str) -> int:
         """lora.alpha for a tool that takes whole numbers."""

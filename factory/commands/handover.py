@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -23,8 +25,12 @@ from .handed import TRAIN, VALIDATION, Handed, Turns
 from .model_card import HUB_ID
 
 TOOLS: dict[str, ModuleType] = {"trl": for_trl, "axolotl": for_axolotl, "llamafactory": for_llamafactory}
-# step -> the columns of its records; the answers in them
-COLUMNS = {"sft": ("prompt", "completion"), "dpo": ("prompt", "chosen", "rejected")}
+COLUMNS = {  # step -> the turns of its records: a prompt, and the answers to it
+    "sft": ("prompt", "completion"),
+    "dpo": ("prompt", "chosen", "rejected"),
+    "kto": ("prompt", "completion"),
+    "reward_model": ("prompt", "chosen", "rejected"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +45,39 @@ def hand_over(plan: Plan, target: str, tool: str, folder: Path) -> str:
     """Write what `tool` needs to train `target` again into a new folder; what was written, in words.
 
     train.jsonl and validation.jsonl hold the records that the stage learned from and held out: neither those that it
-    dropped nor any other. A base that is no hub id is written to base/, an adapter below it merged in.
+    dropped nor any other. A base that is no hub id is written to base/, an adapter below it merged in. Where anything
+    fails, as for a base that is not on this machine, nothing is left behind.
     """
     stage = complete(plan, target)
     step = _step(plan, stage)
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"'{folder}' is there already and not empty; it is left as it is, so name another folder")
     learned, held = _split(stage, stage.calls[0].options["validation"])
     handed = _handed(plan, stage, step, len(learned), bool(held))
-    _require_single_answers(stage, learned | held, handed, tool)
+    _require_told(stage, learned | held, handed, tool)
     written = TOOLS[tool].files(handed)
-    folder.mkdir(parents=True, exist_ok=True)
     counts = {}
-    for name, wanted in ((TRAIN, learned), (VALIDATION, held)):
-        if wanted:
-            counts[name] = _write_rows(stage, wanted, folder / name, handed, tool)
-    for name, content in written.items():
-        write_atomic(folder / name, content.encode())
-    _write_models(stage, step, handed.base, folder)
+    with _whole(folder) as part:
+        _write_models(stage, handed, part)
+        for name, wanted in ((TRAIN, learned), (VALIDATION, held)):
+            if wanted:
+                counts[name] = _write_rows(stage, wanted, part / name, handed, tool)
+        for name, content in written.items():
+            write_atomic(part / name, content.encode())
     told = ", ".join(f"{count:,} records in {name}" for name, count in counts.items())
     return f"{told}; start it there with: {TOOLS[tool].START}"
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes `folder` when all is written."""
+    above = next(one for one in folder.absolute().parents if one.is_dir())
+    with TemporaryDirectory(dir=above, prefix=f".{folder.name}-") as temporary:
+        part = Path(temporary) / folder.name
+        part.mkdir()
+        yield part
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part.replace(folder)
 
 
 def _step(plan: Plan, stage: Stage) -> str:
@@ -68,7 +87,7 @@ def _step(plan: Plan, stage: Stage) -> str:
         return names[0]
     fitting = [name for name, one in plan.targets.items() if one.calls and one.calls[-1].step in COLUMNS]
     hint = f"name one that is, such as '{fitting[0]}'" if fitting else "this recipe has none that is"
-    raise InputError(f"'{stage.target}' is not made by {' or '.join(COLUMNS)}, which --for hands over; {hint}")
+    raise InputError(f"'{stage.target}' is made by none of {', '.join(COLUMNS)}, which --for hands over; {hint}")
 
 
 def _given(stage: Stage) -> Iterator[dict[str, Any]]:
@@ -87,21 +106,26 @@ def _split(stage: Stage, share: float) -> tuple[set[str], set[str]]:
     return {one.id for one in learned}, {one.id for one in held}
 
 
-def _require_single_answers(stage: Stage, wanted: set[str], handed: Handed, tool: str) -> None:
-    """Raise InputError for answers of several turns, where the tool learns them as a whole, or their last turn."""
-    if handed.step == "sft" and (tool == "axolotl" or handed.options.learn != "completion"):
-        return
-    for record in _given(stage):
-        for column in COLUMNS[handed.step][1:] if record["id"] in wanted else ():
+def _require_told(stage: Stage, wanted: set[str], handed: Handed, tool: str) -> None:
+    """Raise InputError for turns that the tool cannot be told of: most learn an answer as a whole, or its last turn."""
+    whole = handed.step != "sft" or (tool != "axolotl" and handed.options.learn == "completion")
+    question = tool == "axolotl" and handed.step == "reward_model"
+    hint = "; take --for axolotl" if handed.step == "sft" else ""
+    for record in _given(stage) if whole or question else ():
+        if record["id"] not in wanted:
+            continue
+        for column in COLUMNS[handed.step][1:]:
             if [turn["role"] for turn in record[column]] != ["assistant"]:
-                hint = "; take --for axolotl" if handed.step == "sft" else ""
                 raise InputError(
                     f"record {record['id']} has several turns in its {column}, whose masks {tool} cannot be told{hint}"
                 )
+        if question and [turn["role"] for turn in record["prompt"]] not in (["user"], ["system", "user"]):
+            said = "has several turns in its prompt, and axolotl's reward model reads one question"
+            raise InputError(f"record {record['id']} {said}; take --for trl")
 
 
 def _handed(plan: Plan, stage: Stage, step: str, learned: int, held: bool) -> Handed:
-    from ..models.loading import adapter_config, load_config
+    from ..models.loading import adapter_config, load_config, load_tokenizer
 
     options, base = dict(stage.calls[0].options), _base(stage)
     if options["learning_rate"] is None:
@@ -128,15 +152,17 @@ def _handed(plan: Plan, stage: Stage, step: str, learned: int, held: bool) -> Ha
         steps=options["max_steps"] or math.ceil(options["epochs"] * per_epoch),
         targets=targets,
         layers=layers,
+        tokenizer=load_tokenizer(opened(stage)),  # type: ignore[arg-type]
     )
 
 
 def _learning_rate(step: str, method: str) -> float:
     """What the step takes where the recipe says nothing."""
-    from ..train.dpo import SLOWER
+    from ..train import dpo, reward_model
     from ..train.methods import LEARNING_RATES
 
-    return LEARNING_RATES[method] * (SLOWER if step == "dpo" else 1)
+    slower = {"sft": 1, "dpo": dpo.SLOWER, "kto": dpo.SLOWER, "reward_model": reward_model.SLOWER}
+    return LEARNING_RATES[method] * slower[step]
 
 
 def _base(stage: Stage) -> Model:
@@ -151,7 +177,11 @@ def _write_rows(stage: Stage, wanted: set[str], path: Path, handed: Handed, tool
     with path.open("wb") as file:
         for record in _given(stage):
             if record["id"] in wanted:
-                plain = {column: _plain(record[column]) for column in COLUMNS[handed.step]}
+                plain: dict[str, Any] = {column: _plain(record[column]) for column in COLUMNS[handed.step]}
+                if handed.step == "kto":
+                    plain["label"] = bool(record["label"])
+                if getattr(handed.options, "margin", False):
+                    plain["margin"] = float(record["meta"]["margin"])
                 file.write(orjson.dumps(TOOLS[tool].row(plain, handed), option=orjson.OPT_APPEND_NEWLINE))
                 count += 1
     return count
@@ -161,15 +191,14 @@ def _plain(turns: Any) -> Turns:
     return [{"role": turn["role"], "content": turn["content"]} for turn in turns]
 
 
-def _write_models(stage: Stage, step: str, base: str, folder: Path) -> None:
+def _write_models(stage: Stage, handed: Handed, folder: Path) -> None:
     """The tokenizer with the chat template that was trained with, and a base that can be had nowhere else."""
-    from ..models.loading import load_tokenizer
     from ..models.merging import save_alone
 
-    tokenizer = load_tokenizer(opened(stage))  # type: ignore[arg-type]
-    tokenizer.save_pretrained(folder / "tokenizer")
-    if base == "./base":
+    if handed.base == "./base":
         save_alone(_base(stage), folder / "base")
-        tokenizer.save_pretrained(folder / "base")
-    note = {"target": stage.target, "step": step, "options": stage.calls[0].options, "fingerprint": stage.fingerprint}
+        handed.tokenizer.save_pretrained(folder / "base")
+    handed.tokenizer.save_pretrained(folder / "tokenizer")
+    options, made = stage.calls[0].options, stage.fingerprint
+    note = {"target": stage.target, "step": handed.step, "options": options, "fingerprint": made}
     write_atomic(folder / "factory.json", (json.dumps(note, indent=2, ensure_ascii=False) + "\n").encode())

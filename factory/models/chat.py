@@ -77,6 +77,18 @@ def encode_turns(
     return ids[:max_length], mask[:max_length]
 
 
+def split_text(
+    tokenizer: PreTrainedTokenizerBase, prompt_messages: Sequence[Message], completion_messages: Sequence[Message]
+) -> tuple[str, str]:
+    """(text before the first learned token of `encode_turns`, text from there to the last), for tools that read text.
+
+    A control token that a message spells out cannot be told from one that the template writes.
+    """
+    pieces = _pieces(tokenizer, prompt_messages, completion_messages)
+    first, *others = ("".join(_pieces_at_seams(tokenizer, text)) for text, _ in pieces)
+    return first, "".join(others)
+
+
 def _pieces(
     tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message], completion: Sequence[Message]
 ) -> list[tuple[str, int]]:

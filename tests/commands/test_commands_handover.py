@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +33,12 @@ targets:
   better:
     from: pairs.jsonl
     steps: [dpo: {base: tutor, max_steps: 1, batch_size: 4, validation: 0.3, lora: {r: 4}}]
+  liked:
+    from: answers.jsonl
+    steps: [kto: {base: ./tiny, max_steps: 1, batch_size: 4, validation: 0.3, lora: {r: 4}, undesirable: 1.5}]
+  judge:
+    from: pairs.jsonl
+    steps: [reward_model: {base: ./tiny, max_steps: 1, batch_size: 4, validation: 0.3, lora: {r: 4}, margin: true}]
 """
 
 
@@ -49,7 +56,18 @@ def conversations() -> list[dict[str, Any]]:
 
 def pairs() -> list[dict[str, Any]]:
     said = {name: [{"role": "assistant", "content": text}] for name, text in (("chosen", "Yes."), ("rejected", "No."))}
-    return [{"prompt": [{"role": "user", "content": f"Is {number} a number?"}], **said} for number in range(12)]
+    earlier = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
+    prompts = [[{"role": "user", "content": f"Is {number} a number?"}] for number in range(12)]
+    prompts[3] = earlier + prompts[3]
+    return [{"prompt": prompt, **said, "meta": {"margin": at / 4}} for at, prompt in enumerate(prompts)]
+
+
+def answers() -> list[dict[str, Any]]:
+    return [
+        {"prompt": pair["prompt"], "completion": pair[side], "label": side == "chosen"}
+        for pair in pairs()
+        for side in ("chosen", "rejected")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +81,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     make_tiny(root / "tiny")
     (root / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in conversations()))
     (root / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs()))
+    (root / "answers.jsonl").write_text("".join(json.dumps(answer) + "\n" for answer in answers()))
     (root / "hand.yaml").write_text(RECIPE)
     load_plugins()
     factory.build(root / "hand.yaml")
@@ -143,7 +162,8 @@ def test_trl_learns_from_the_pairs_on_the_model_that_they_were_learned_on(
     assert code == 0, said.err
     out = tmp_path / "out"
     learned, held = rows(out / "train.jsonl"), rows(out / "validation.jsonl")
-    assert sorted(map(str, learned + held)) == sorted(map(str, pairs()))
+    turns = [{name: turns for name, turns in pair.items() if name != "meta"} for pair in pairs()]
+    assert sorted(map(str, learned + held)) == sorted(map(str, turns))
     # the base is an adapter of this recipe, which no other trainer knows: it comes merged
     assert (out / "base" / "model.safetensors").is_file()
     assert not (out / "base" / "adapter_config.json").exists()
@@ -152,6 +172,77 @@ def test_trl_learns_from_the_pairs_on_the_model_that_they_were_learned_on(
     ran = runpy.run_path("train.py")
     assert ran["trainer"].state.global_step == 1
     assert ran["settings"].learning_rate == pytest.approx(1e-5)  # what dpo takes by itself
+
+
+def test_trl_learns_from_the_single_answers(
+    export: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    code, said = export("trl", "liked")
+    assert code == 0, said.err
+    out = tmp_path / "out"
+    learned, held = rows(out / "train.jsonl"), rows(out / "validation.jsonl")
+    assert sorted(map(str, learned + held)) == sorted(map(str, answers()))
+    monkeypatch.chdir(out)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    ran = runpy.run_path("train.py")
+    assert ran["trainer"].state.global_step == 1
+    settings = ran["settings"]
+    assert (settings.learning_rate, settings.undesirable_weight) == (pytest.approx(1e-5), 1.5)
+
+
+def test_trl_makes_a_reward_model_with_the_margins(
+    export: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+    from safetensors.torch import load_file
+
+    code, said = export("trl", "judge")
+    assert code == 0, said.err
+    out = tmp_path / "out"
+    found = rows(out / "train.jsonl") + rows(out / "validation.jsonl")
+    assert sorted(row["margin"] for row in found) == [number / 4 for number in range(12)]
+    monkeypatch.chdir(out)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    ran = runpy.run_path("train.py")
+    trainer = ran["trainer"]
+    assert trainer.state.global_step == 1
+    assert ran["settings"].learning_rate == pytest.approx(1e-4)
+    assert sorted(trainer.train_dataset["margin"]) == sorted(row["margin"] for row in rows(out / "train.jsonl"))
+    assert "base_model.model.score.weight" in load_file(out / "trained" / "adapter_model.safetensors")
+
+
+def test_axolotl_gets_single_answers_as_the_text_that_was_learned(
+    export: Callable[..., Any], built: Path, tmp_path: Path
+) -> None:
+    code, said = export("axolotl", "liked")
+    assert code == 0, said.err
+    from factory import CausalLM
+    from factory.models.chat import encode_turns
+    from factory.models.loading import load_tokenizer
+
+    tokenizer = load_tokenizer(CausalLM(uri="tiny", path=built / "tiny"))
+    found = rows(tmp_path / "out" / "train.jsonl") + rows(tmp_path / "out" / "validation.jsonl")
+    texts = {(row["prompt"] + row["completion"], len(row["completion"]), row["label"]) for row in found}
+    wanted = set()
+    for answer in answers():
+        ids, mask = encode_turns(tokenizer, answer["prompt"], answer["completion"])
+        begin, end = mask.index(1), len(mask) - mask[::-1].index(1)
+        wanted.add((tokenizer.decode(ids[:end]), len(tokenizer.decode(ids[begin:end])), answer["label"]))
+    assert texts == wanted
+
+
+def test_nothing_is_left_where_the_base_has_no_weights(export: Callable[..., Any], built: Path, tmp_path: Path) -> None:
+    shutil.copytree(built / "tiny", built / "hollow", ignore=shutil.ignore_patterns("*.safetensors"))
+    config = built / "build" / "hand" / "tutor" / "model" / "adapter_config.json"
+    before = config.read_text()
+    config.write_text(json.dumps({**json.loads(before), "base_model_name_or_path": "hollow"}))
+    code, said = export("trl", "better")
+    config.write_text(before)
+    assert code == 2
+    assert "hollow: its weights cannot be loaded" in said.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def our_labels(built: Path, given: list[dict[str, Any]]) -> list[list[int]]:
@@ -220,7 +311,11 @@ def test_what_cannot_be_handed_over_is_said(export: Callable[..., Any], built: P
     factory.build(built / "hand.yaml", "two")
     code, said = export("trl", "two")
     assert code == 2
-    assert "'two' is not made by sft or dpo, which --for hands over; name one that is, such as 'tutor'" in said.err
+    assert "'two' is made by none of sft, dpo, kto, reward_model, which --for hands over;" in said.err
+    assert "name one that is, such as 'tutor'" in said.err
+    code, said = export("axolotl", "judge")
+    assert code == 2
+    assert "has several turns in its prompt, and axolotl's reward model reads one question; take --for trl" in said.err
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").touch()
     code, said = export("trl")

@@ -42,8 +42,12 @@ def stage(held: bool = True, step: str = "sft", **options: Any) -> Handed:
     }
     if step == "sft":
         defaults |= {"learn": "completion", "packing": False, "weigh": "token", "neftune": None}
-    else:
-        defaults |= {"beta": 0.2, "loss": "sigmoid", "label_smoothing": 0.0}
+    defaults |= {
+        "sft": {},
+        "dpo": {"beta": 0.2, "loss": "sigmoid", "label_smoothing": 0.0},
+        "kto": {"beta": 0.2, "desirable": 1.0, "undesirable": 1.5},
+        "reward_model": {"margin": False, "centring": 0.0},
+    }[step]
     chosen = SimpleNamespace(**{**defaults, **options})
     return Handed("tutor", "notes", step, "HuggingFaceTB/SmolLM2-135M", chosen, 7, held, per_epoch=10, steps=30)
 
@@ -202,6 +206,95 @@ def test_pairs_for_llama_factory() -> None:
     assert info["tutor"]["ranking"] is True
     assert set(info["tutor"]["columns"]) == {"messages", "chosen", "rejected"}
     assert for_llamafactory.row(PAIR, stage(step="dpo"))["chosen"] == COMPLETION[0]
+
+
+ANSWER = {"prompt": PROMPT, "completion": COMPLETION, "label": False}
+
+
+def test_single_answers_for_trl() -> None:
+    script = for_trl.files(stage(step="kto"))["train.py"]
+    settings = called(script, "KTOConfig")
+    assert (settings["beta"], settings["desirable_weight"], settings["undesirable_weight"]) == (0.2, 1.0, 1.5)
+    assert called(script, "LoraConfig")["lora_dropout"] == 0.0
+    assert called(script, "KTOTrainer")["model"] == "HuggingFaceTB/SmolLM2-135M"
+    assert for_trl.row(ANSWER, stage(step="kto")) == ANSWER
+    with pytest.raises(InputError, match=r"TRL's KTOTrainer needs .*; give the step a batch_size of 2 or more"):
+        for_trl.files(stage(step="kto", batch_size=1))
+
+
+def test_a_reward_model_for_trl() -> None:
+    script = for_trl.files(stage(step="reward_model", centring=0.01, method="qlora"))["train.py"]
+    settings = called(script, "RewardConfig")
+    assert (settings["center_rewards_coefficient"], settings["disable_dropout"]) == (0.01, False)
+    adapter = called(script, "LoraConfig")
+    expected = {"task_type": "SEQ_CLS", "modules_to_save": ["score"], "lora_dropout": 0.05}
+    assert {name: adapter[name] for name in expected} == expected
+    assert called(script, "RewardTrainer")["model"] == "HuggingFaceTB/SmolLM2-135M"
+    assert for_trl.row(PAIR | {"margin": 1.5}, stage(step="reward_model", margin=True))["margin"] == 1.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("step", "name"), [("kto", "KTOConfig"), ("reward_model", "RewardConfig")])
+def test_other_configs_of_the_installed_trl_take_the_settings(step: str, name: str, tmp_path: Any) -> None:
+    import trl
+
+    settings = called(for_trl.files(stage(step=step, early_stopping=2))["train.py"], name)
+    made = getattr(trl, name)(**{**settings, "bf16": False, "output_dir": str(tmp_path)})
+    assert (made.max_length, made.eval_steps, made.load_best_model_at_end) == (1024, 5, True)
+
+
+def test_single_answers_for_axolotl() -> None:
+    config = yaml.safe_load(for_axolotl.files(stage(step="kto"))["config.yaml"])
+    expected = {"rl": "kto", "rl_beta": 0.2, "kto_desirable_weight": 1.0, "kto_undesirable_weight": 1.5}
+    expected |= {"remove_unused_columns": False, "lora_dropout": 0.0}
+    assert {name: config[name] for name in expected} == expected
+    assert config["datasets"][0] == {
+        "path": "train.jsonl",
+        "ds_type": "json",
+        "type": {
+            "field_prompt": "prompt",
+            "field_completion": "completion",
+            "field_label": "label",
+            "prompt_format": "{prompt}",
+            "completion_format": "{completion}",
+        },
+    }
+
+
+def test_a_reward_model_for_axolotl() -> None:
+    config = yaml.safe_load(for_axolotl.files(stage(step="reward_model", centring=0.01))["config.yaml"])
+    expected = {"reward_model": True, "num_labels": 1, "model_type": "AutoModelForSequenceClassification"}
+    expected |= {"center_rewards_coefficient": 0.01, "lora_modules_to_save": ["score"], "lora_dropout": 0.05}
+    assert {name: config[name] for name in expected} == expected
+    assert "rl" not in config
+    assert config["datasets"][0]["type"] == "bradley_terry.chat_template"
+    asked = {**PAIR, "prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]}
+    wanted = {"system": "s", "input": "q", "chosen": "d", "rejected": "e"}
+    assert for_axolotl.row(asked, stage(step="reward_model")) == wanted
+    with pytest.raises(InputError, match="axolotl has no word for margin: true of a reward model; take --for trl"):
+        for_axolotl.files(stage(step="reward_model", margin=True))
+
+
+def test_single_answers_for_llama_factory() -> None:
+    files = for_llamafactory.files(stage(step="kto"))
+    config, info = yaml.safe_load(files["config.yaml"]), json.loads(files["dataset_info.json"])
+    expected = {"stage": "kto", "pref_beta": 0.2, "kto_chosen_weight": 1.0, "kto_rejected_weight": 1.5}
+    assert {name: config[name] for name in expected} == expected
+    assert info["tutor"]["columns"] == {"messages": "messages", "kto_tag": "label"}
+    assert "ranking" not in info["tutor"]
+    row = for_llamafactory.row(ANSWER, stage(step="kto"))
+    assert row == {"messages": PROMPT + COMPLETION, "label": False}
+
+
+def test_a_reward_model_for_llama_factory() -> None:
+    files = for_llamafactory.files(stage(step="reward_model"))
+    config, info = yaml.safe_load(files["config.yaml"]), json.loads(files["dataset_info.json"])
+    assert (config["stage"], config["lora_dropout"]) == ("rm", 0.05)
+    assert "pref_beta" not in config
+    assert info["tutor"]["ranking"] is True
+    assert for_llamafactory.row(PAIR, stage(step="reward_model"))["rejected"] == PAIR["rejected"][0]
+    with pytest.raises(InputError, match=r"LLaMA-Factory has no word for centring: 0\.01 of a reward model"):
+        for_llamafactory.files(stage(step="reward_model", centring=0.01))
 
 
 @pytest.mark.parametrize("tool", TOOLS)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory import assistant, user
-from factory.models.chat import encode_prompt, encode_turns, prompt_text
+from factory.models.chat import encode_prompt, encode_turns, prompt_text, split_text
 
 pytestmark = pytest.mark.model
 
@@ -106,6 +106,13 @@ def test_control_tokens_in_what_is_learned_are_characters(tokenizer):
     assert ids.count(tokenizer.eos_token_id) == 2  # the question's and the answer's
     asked = encode_prompt(tokenizer, user("Which token ends a turn?"))
     assert ids[: len(asked)] == asked
+
+
+@pytest.mark.parametrize("answer", ["Two.", "\nIt is <|im_end|>, of course."])
+def test_the_text_of_turns_is_split_where_learning_begins(tokenizer, answer):
+    talk = user("Hi") + assistant("One") + user("More")
+    asked, said = split_text(tokenizer, talk, assistant(answer))
+    assert (asked, said) == (prompt_text(tokenizer, talk), f"{answer}<|im_end|>")
 
 
 def test_private_characters_of_a_text_stay(tokenizer):
