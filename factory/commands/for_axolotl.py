@@ -21,8 +21,8 @@ def row(record: dict[str, Any], h: Handed) -> dict[str, Any]:
         return {"messages": record["prompt"], "chosen": record["chosen"][0], "rejected": record["rejected"][0]}
     if h.step == "reward_model":
         *system, question = (turn["content"] for turn in record["prompt"])
-        answers_of = {side: record[side][0]["content"] for side in ("chosen", "rejected")}
-        return {"system": "".join(system), "input": question, **answers_of}
+        both = {side: record[side][0]["content"] for side in ("chosen", "rejected")}
+        return {"system": "".join(system), "input": question, **both}
     if h.step == "kto":
         from ..models.chat import split_text
 
@@ -92,7 +92,7 @@ def _pairs(h: Handed) -> dict[str, Any]:
     return {"rl": "dpo" if h.options.loss == "sigmoid" else "ipo", "rl_beta": h.options.beta}
 
 
-def _answers(h: Handed) -> dict[str, Any]:
+def _singles(h: Handed) -> dict[str, Any]:
     weights = {"kto_desirable_weight": h.options.desirable, "kto_undesirable_weight": h.options.undesirable}
     return {"rl": "kto", "rl_beta": h.options.beta, **weights, "remove_unused_columns": False}
 
@@ -104,7 +104,7 @@ def _rewards(h: Handed) -> dict[str, Any]:
 
 
 OBJECTIVES = {
-    "sft": lambda h: {"sample_packing": h.options.packing}, "dpo": _pairs, "kto": _answers, "reward_model": _rewards,
+    "sft": lambda h: {"sample_packing": h.options.packing}, "dpo": _pairs, "kto": _singles, "reward_model": _rewards,
 }  # fmt: skip
 
 

@@ -85,7 +85,7 @@ def _pairs(h: Handed) -> dict[str, Any]:
     }
 
 
-def _answers(h: Handed) -> dict[str, Any]:
+def _singles(h: Handed) -> dict[str, Any]:
     weights = {"kto_chosen_weight": h.options.desirable, "kto_rejected_weight": h.options.undesirable}
     return {"pref_beta": h.options.beta, **weights}
 
@@ -95,7 +95,7 @@ def _rewards(h: Handed) -> dict[str, Any]:
     return {}
 
 
-OBJECTIVES = {"sft": _masks, "dpo": _pairs, "kto": _answers, "reward_model": _rewards}
+OBJECTIVES = {"sft": _masks, "dpo": _pairs, "kto": _singles, "reward_model": _rewards}
 
 
 def _lora(h: Handed) -> dict[str, Any]:
