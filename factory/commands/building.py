@@ -34,6 +34,9 @@ from .summary import print_result, summary
     type=click.IntRange(1),
     help="Processes of a stage that trains, but for ppo and bake_off: one a GPU.",
 )
+@click.option(
+    "--sharded", is_flag=True, help="Split the weights of what is trained over the processes (FSDP): full and lora."
+)
 @limit_option
 @set_option
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
@@ -45,6 +48,7 @@ def build(
     targets: tuple[str, ...],
     executor: str,
     processes: int,
+    sharded: bool,
     limit: int | None,
     overrides: tuple[str, ...],
     quiet: bool,
@@ -61,7 +65,7 @@ def build(
     progress = make_progress(sys.stderr, quiet or as_json)
     pm.register(progress, "progress")
     try:
-        result = run(plan, executor, processes)
+        result = run(plan, executor, processes, sharded)
     except StepError as error:
         again = shlex.join(["factory", *sys.argv[1:]])
         raise StepError(f"{error}\nWhat was finished is stored. To go on from there: {again}") from error

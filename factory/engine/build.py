@@ -65,6 +65,7 @@ def build(
     *,
     executor: str = "serial",
     processes: int = 1,
+    sharded: bool = False,
     limit: int | None = None,
     overrides: Sequence[str] = (),
     store: str | Path | None = None,
@@ -75,6 +76,7 @@ def build(
     executor   serial, local:N, ray:ADDRESS, or what a plugin opens
     processes  of a stage that trains, each with a GPU or threads of its own; a step of the weights sees as many records
                as in one. `ppo` and `bake_off` take one
+    sharded    split the weights over the processes (FSDP), for a model that one GPU cannot hold
     limit      records taken of each source, and the most a `count` option may say
     overrides  `target.step.option=value` settings
     Raises a FactoryError (see factory.errors); what was finished before stays.
@@ -88,7 +90,7 @@ def build(
     path = Path(recipe)
     found = load_project(path, Path(store) if store else None)
     plan = make_plan(read_recipe(path, overrides), found, tuple(targets), limit)
-    return run(plan, executor, processes)
+    return run(plan, executor, processes, sharded)
 
 
 def stored(
@@ -121,8 +123,15 @@ def complete(plan: Plan, target: str) -> Stage:
     return stage
 
 
-def run(plan: Plan, executor: str = "serial", processes: int = 1) -> Result:
-    """Run a plan's stages in order. What waits for something from outside is left open, the rest goes on."""
+def run(plan: Plan, executor: str = "serial", processes: int = 1, sharded: bool = False) -> Result:
+    """Run a plan's stages in order. What waits for something from outside is left open, the rest goes on.
+
+    Raises InputError for weights that are to be split over one process.
+    """
+    if sharded and processes == 1:
+        raise InputError(
+            "--sharded splits weights over processes, and there is one; add --processes 2, or as many as GPUs"
+        )
     plan.store.prepare()
     plan.store.remember(plan.recipe.path.resolve())
     result = Result(plan)
@@ -131,7 +140,7 @@ def run(plan: Plan, executor: str = "serial", processes: int = 1) -> Result:
     open_stages: set[str] = set()
     try:
         with open_uri("executor", executor) as workers:
-            runner = Runner(plan, workers, executor, processes)
+            runner = Runner(plan, workers, executor, processes, sharded)
             for stage in plan.stages:
                 if {needed.fingerprint for needed in stage.needs} & open_stages:
                     open_stages.add(stage.fingerprint)

@@ -28,7 +28,9 @@ BOOT = "import sys; sys.path.append(sys.argv[2]); from factory.engine.process im
 LOG_LINES = 12  # of the child's own output, quoted when it dies without a word
 
 
-def run_in_child(job: Job, setup: Setup, executor: str, tell: Tell, lock: int, processes: int = 1) -> Outcome:
+def run_in_child(
+    job: Job, setup: Setup, executor: str, tell: Tell, lock: int, processes: int = 1, sharded: bool = False
+) -> Outcome:
     """Run a job in a fresh Python process, or as so many ranks, and pass on the news of the first.
 
     One socket for each carries everything; when this process dies the children read its end and exit. Until they have,
@@ -38,7 +40,7 @@ def run_in_child(job: Job, setup: Setup, executor: str, tell: Tell, lock: int, p
     log = job.store.work(job.fingerprint) / "log.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        children = [_start(job, output, lock, ranked) for ranked in environments(processes)]
+        children = [_start(job, output, lock, ranked) for ranked in environments(processes, sharded)]
     try:
         for here, _ in children:
             with contextlib.suppress(BrokenPipeError):  # it died; then there is nothing to hear either

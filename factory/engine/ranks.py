@@ -16,11 +16,12 @@ from .model import Answer, Model, Request
 from .options import options_of
 from .runtime import Job
 
-NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "FACTORY_CHECKPOINTS")
+NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "FACTORY_CHECKPOINTS", "FACTORY_SHARDED")
 
 
-def environments(count: int) -> list[dict[str, str]]:
-    """The environment of each rank, which says in torch.distributed's words where the others are.
+def environments(count: int, sharded: bool = False) -> list[dict[str, str]]:
+    """The environment of each rank, which says in torch.distributed's words where the others are, and whether weights
+    are split over them.
 
     What this process has of it is left out: a build that was itself started by torchrun, or by a cluster's scheduler,
     trains alone unless told otherwise.
@@ -31,6 +32,8 @@ def environments(count: int) -> list[dict[str, str]]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     shared = {**plain, "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    if sharded:
+        shared["FACTORY_SHARDED"] = "1"
     return [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
 
 

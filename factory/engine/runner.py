@@ -38,9 +38,9 @@ GUARD = """put the call under `if __name__ == "__main__":`"""
 class Runner:
     """Brings one stage after the other up to date."""
 
-    def __init__(self, plan: Plan, workers: Executor, executor: str, processes: int = 1) -> None:
+    def __init__(self, plan: Plan, workers: Executor, executor: str, processes: int = 1, sharded: bool = False) -> None:
         self.plan, self.store, self.workers, self.executor = plan, plan.store, workers, executor
-        self.processes = processes  # of a stage that trains
+        self.processes, self.sharded = processes, sharded  # of a stage that trains
         self.setup = Setup(plan.project, plan.project / "plugins")
         self.submit = inline(self.setup, workers)
 
@@ -149,7 +149,7 @@ class Runner:
 
         if stage.own_process:
             processes = self.processes if stage.head is not None and stage.head.ranks else 1
-            return run_in_child(job, self.setup, self.executor, tell, self.lock, processes)
+            return run_in_child(job, self.setup, self.executor, tell, self.lock, processes, self.sharded)
         return run_job(job, tell, self.submit)
 
     def job(self, stage: Stage, objects: dict[str, Any]) -> Job:

@@ -59,12 +59,15 @@ def load_tokenizer(model: Model) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_causal_lm(model: Model, quantize: str | None = None, as_stored: bool = False) -> PreTrainedModel:
+def load_causal_lm(
+    model: Model, quantize: str | None = None, as_stored: bool = False, sharded: bool = False
+) -> PreTrainedModel:
     """The model's weights in evaluation mode: float32 on CPU, bfloat16 on a GPU, where they are then also placed.
 
     An adapter folder comes as its base with the adapter merged in. `quantize` is None, `nf4` (4 bits with double
     quantization, Dettmers et al. 2023, section 3) or `int8`; an adapter is merged before its base is quantized.
     `as_stored` keeps the type that the weights are stored in, and leaves them on the CPU: to change and save them.
+    `sharded` splits the weights over the processes of torch.distributed, all of which have to call it (FSDP2).
     Raises ModelError when the files are missing or are no causal language model.
     """
     if quantize not in (None, "nf4", "int8"):
@@ -75,10 +78,14 @@ def load_causal_lm(model: Model, quantize: str | None = None, as_stored: bool = 
     source = resolve_folder(model)
     try:
         if adapter := adapter_config(source):
+            if sharded:
+                raise ModelError(
+                    f"{model.uri} is an adapter, and --sharded splits whole weights; put the step merge before this one"
+                )
             return _load_adapter(Path(source), adapter, quantize, as_stored)
         if as_stored:
             return AutoModelForCausalLM.from_pretrained(source, dtype="auto", **_revision(model)).eval()
-        return _load_full(source, quantize, **_revision(model))
+        return _load_full(source, quantize, sharded, **_revision(model))
     except ModelError:
         raise
     except Exception as error:
@@ -133,7 +140,7 @@ def device() -> torch.device:
     )
 
 
-def _load_full(source: Path | str, quantize: str | None, **options: Any) -> PreTrainedModel:
+def _load_full(source: Path | str, quantize: str | None, sharded: bool = False, **options: Any) -> PreTrainedModel:
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
@@ -145,7 +152,12 @@ def _load_full(source: Path | str, quantize: str | None, **options: Any) -> PreT
         )
     elif quantize == "int8":
         options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
-    if quantize or place.type == "cuda":
+    if sharded:
+        from transformers.distributed import DistributedConfig
+
+        count = int(os.environ["WORLD_SIZE"])
+        options["distributed_config"] = DistributedConfig(fsdp_size=count, fsdp_mixed_precision=place.type == "cuda")
+    elif quantize or place.type == "cuda":
         options["device_map"] = {"": place}
     return AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options).eval()
 

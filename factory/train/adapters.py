@@ -198,8 +198,10 @@ def _require_mergeable(base: Model, config: dict[str, Any]) -> None:
         )
 
 
-def save_adapter(model: PeftModel, output: Path, root: Path | str, earlier: Path | None) -> None:
-    """Write adapter_config.json and adapter_model.safetensors, nothing else.
+def save_adapter(
+    model: PeftModel, output: Path, root: Path | str, earlier: Path | None, weights: dict[str, Any] | None = None
+) -> None:
+    """Write adapter_config.json and adapter_model.safetensors, nothing else. `weights` are the model's own if None.
 
     With an `earlier` adapter, which the model below was merged with, what is saved is the sum of both as one adapter
     on `root`, so it needs no other artifact of ours.
@@ -210,7 +212,7 @@ def save_adapter(model: PeftModel, output: Path, root: Path | str, earlier: Path
         config.target_modules = sorted(config.target_modules)
     if getattr(config, "feedforward_modules", None):
         config.feedforward_modules = sorted(config.feedforward_modules)
-    model.save_pretrained(str(output), save_embedding_layers=False)
+    model.save_pretrained(str(output), save_embedding_layers=False, state_dict=weights)
     (output / "README.md").unlink(missing_ok=True)  # a model card full of blanks
     if earlier is not None:
         embeddings = embedding_names(model.get_base_model())

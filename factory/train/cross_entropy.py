@@ -6,6 +6,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
@@ -47,7 +48,7 @@ def token_logps(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> torch.
 
     def of_chunk(few: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         with under:
-            return -functional.cross_entropy(head(few).float(), wanted, reduction="none")
+            return -functional.cross_entropy(_logits(head, few).float(), wanted, reduction="none")
 
     size = _chunk_of(head)
     if len(labels) <= size or not torch.is_grad_enabled():
@@ -70,7 +71,7 @@ def _before_labels(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> tup
         first, hidden, under = _through_head(model, head, inputs, lambda hidden: hidden[:, :1])
         if head not in BARE_HEADS:
             with torch.no_grad(), under:
-                own = head(hidden[:, :1])
+                own = _logits(head, hidden[:, :1])
             BARE_HEADS[head] = is_bare(getattr(model, "module", model).config, first, own)
         if BARE_HEADS[head]:
             return labels[wanted], hidden[:, -length:][:, :-1][wanted], None, under
@@ -84,6 +85,13 @@ def is_bare(config: Any, logits: torch.Tensor, own: torch.Tensor) -> bool:
     changed = any(getattr(text, name, None) for name in ("final_logit_softcapping", "logits_scaling", "logit_scale"))
     off = (logits.float() - own.float()).abs().max()
     return not changed and bool(off <= (1e-4 if own.dtype == torch.float32 else 2e-2) * (1 + own.float().abs().max()))
+
+
+def _logits(head: Any, states: torch.Tensor) -> torch.Tensor:
+    """What the head gives. Where its weights are split over processes (FSDP2) the model's own forward has gathered them
+    and keeps them until its backward: the head's hooks would take this call for another forward.
+    """
+    return head.forward(states) if isinstance(head, FSDPModule) else head(states)
 
 
 def _chunk_of(head: Any) -> int:
@@ -121,7 +129,7 @@ class _Chunked(torch.autograd.Function):  # type: ignore[misc]
             few = slice(start, start + size)
             part = hidden[few].detach().requires_grad_(learned)
             with torch.set_grad_enabled(learned):
-                each_of_part = functional.cross_entropy(head(part).float(), labels[few], reduction="none")
+                each_of_part = functional.cross_entropy(_logits(head, part).float(), labels[few], reduction="none")
                 sum_of_part = (each_of_part * weights[few]).sum()
             each[few] = each_of_part.detach()
             total += sum_of_part.detach()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,8 +18,9 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from factory import Context, StepError
 
-from . import checkpoints, ranks
+from . import checkpoints, ranks, sharding
 from .batches import LengthGrouped
+from .even import COUNTS, EvenOrder, Examples, collate_some
 from .objective import Objective, Tally, likelihood
 from .shortage import told_plainly
 
@@ -122,12 +124,13 @@ def train(model: Any, material: Material, plan: Plan, ctx: Context) -> Run:
     optimizer, schedule, generators and the place in the data are in the checkpoint; the order of the data depends on
     seed and epoch alone. Raises StepError when the loss is not finite.
     """
+    sharding.let_go(model)
     seed, folder = ctx.rng("training").randrange(NORMAL_BITS), ranks.checkpoint_folder(ctx)
     trainer = TokenTrainer(
         model=model,
         args=_arguments(plan, seed, folder),
-        data_collator=material.collate,
-        train_dataset=material.examples,
+        data_collator=partial(collate_some, material.collate, material.examples[0]),
+        train_dataset=Examples(material.examples),
     )
     trainer.plan, trainer.material, trainer.told = plan, material, Tally()
     trainer.objective = material.objective or likelihood(model.get_output_embeddings())
@@ -151,6 +154,7 @@ def train(model: Any, material: Material, plan: Plan, ctx: Context) -> Run:
         source = checkpoints.folder_of(folder, taken)
     if source is not None:
         trainer._load_from_checkpoint(str(source))
+    ranks.meet()  # one that ended while another still asks it for its part would be taken for dead
     return Run(steps, taken, ends([entry for entry in log if int(entry.get("step", 0)) <= taken]))
 
 
@@ -202,25 +206,30 @@ class TokenTrainer(Trainer):  # type: ignore[misc]
     control: Any  # transformers' flags: evaluate, save, stop
     loss_is_scaled_for_ga = True  # compute_loss divides by the items of the whole step
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGrouped:
-        return LengthGrouped(self.material.lengths, self.args.train_batch_size, self.args.seed)
+    def _get_train_sampler(self, train_dataset: Any = None) -> EvenOrder:
+        return EvenOrder(LengthGrouped(self.material.lengths, self.args.train_batch_size, self.args.seed))
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The mean over the items of all batches of this step."""
+        counts = inputs.pop(COUNTS, 1)
         here = self.objective.items(inputs)
         sums = self.objective.sums(model, inputs)
-        self.told.add({name: value for name, value in sums.items() if name != "loss"}, here)
+        if counts:
+            self.told.add({name: value for name, value in sums.items() if name != "loss"}, here)
         items = here if num_items_in_batch is None else num_items_in_batch
         # the count is over all processes, whose gradients are then averaged
-        loss = cast(torch.Tensor, sums["loss"]) / items * self.accelerator.num_processes
+        loss = cast(torch.Tensor, sums["loss"]) * counts / items * self.accelerator.num_processes
         return (loss, None) if return_outputs else loss
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
         """The items of all batches of a step, on all processes."""
-        items = torch.as_tensor(sum(self.objective.items(batch) for batch in batch_samples), device=device)
-        return self.accelerator.gather(items).sum() if self.args.world_size > 1 else items
+        items = [self.objective.items(batch) for batch in batch_samples if COUNTS not in batch]
+        here = torch.as_tensor(sum(items), device=device)
+        if self.args.world_size == 1:
+            return here
+        return self.accelerator.gather(here.double()).sum()  # some count in whole numbers, a batch of nothing says 0
 
     def log(self, logs: dict[str, float], *args: Any, **more: Any) -> None:
         """With the loss of a step goes what the objective told beside it."""
@@ -253,16 +262,29 @@ class TokenTrainer(Trainer):  # type: ignore[misc]
 
     def _save(self, output_dir: Any = None, state_dict: Any = None) -> None:
         """What is trained, by name: the rest is the base's, and peft leaves out what it can do without when asked."""
-        trained = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
-        there = {name: weight.detach().cpu().contiguous() for name, weight in trained.items()}
-        Path(output_dir).mkdir(parents=True, exist_ok=True)
-        save_file(there, Path(output_dir) / TRAINED, metadata={"format": "pt"})
+        sharding.let_go(self.model)
+        trained = {name for name, weight in self.model.named_parameters() if weight.requires_grad}
+        there = sharding.gathered(self.model, trained)
+        if ranks.first():
+            Path(output_dir).mkdir(parents=True, exist_ok=True)
+            save_file(there, Path(output_dir) / TRAINED, metadata={"format": "pt"})
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        weights = dict(self.model.named_parameters())
-        with torch.no_grad():
-            for name, value in load_file(Path(resume_from_checkpoint) / TRAINED).items():
-                weights[name].copy_(value)
+        sharding.put(self.model, load_file(Path(resume_from_checkpoint) / TRAINED))
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if ranks.sharded():
+            sharding.save_state(self.optimizer, self.lr_scheduler, Path(output_dir))
+        else:
+            super()._save_optimizer_and_scheduler(output_dir)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if ranks.sharded() and checkpoint is not None:
+            sharding.load_state(self.optimizer, self.lr_scheduler, Path(checkpoint))
+        else:
+            if checkpoint is not None:
+                sharding.require_whole(Path(checkpoint))
+            super()._load_optimizer_and_scheduler(checkpoint)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from factory import InputError, Model, ModelError
 from factory.models.loading import load_causal_lm, load_config
 
+from . import ranks
 from .adapters import LoraOptions, adapted, add_lora, all_trained, require_weights, root_of
 from .results import save_model
 
@@ -28,6 +29,7 @@ LEARNING_RATES: dict[str, float] = {
     "ptuning": 1e-3, "ia3": 3e-3, "adapter": 1e-3, "bitfit": 1e-3, "layernorm": 1e-3,
 }  # fmt: skip
 WHOLE = ("full", "freeze")  # methods that save all weights
+SHARDED = ("full", "lora")  # methods that train on a base whose weights are split over processes
 ADDED = ("lora", "qlora")  # methods whose result is added to an earlier adapter's
 VIRTUAL = ("prefix", "prompt", "ptuning")  # methods that learn tokens before the text
 OF_METHODS = {  # option -> the methods that read it
@@ -127,7 +129,7 @@ def prepare(base: Model, tuning: Tuning, seed: int, training: Training | None = 
             f"{base.uri} is an adapter, and what {method} learns cannot be added to one; "
             "put the step merge before this one, or take method: lora"
         )
-    model: Any = load_causal_lm(base, "nf4" if tuning.quantized else None)
+    model: Any = load_causal_lm(base, "nf4" if tuning.quantized else None, sharded=sharded(method, training))
     stored_as = model.dtype
     if method in WHOLE:
         model = all_trained(model)
@@ -140,6 +142,17 @@ def prepare(base: Model, tuning: Tuning, seed: int, training: Training | None = 
     else:
         model = _with_peft(model, tuning, seed, base)
     return Tuned(model, tuning, base, root, earlier, stored_as)
+
+
+def sharded(method: str, training: Training | None) -> bool:
+    """Whether the base's weights are split over processes. Raises ModelError for what cannot be trained so."""
+    if not ranks.sharded():
+        return False
+    if method not in SHARDED:
+        raise ModelError(f"{method} cannot be trained with --sharded; expected one of {', '.join(SHARDED)}")
+    if method in WHOLE and training is not None and training.optimizer != "adamw":
+        raise ModelError(f"optimizer {training.optimizer} cannot be split over processes; with --sharded take adamw")
+    return True
 
 
 def _freeze(model: Any, layers: int) -> None:

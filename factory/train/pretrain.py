@@ -16,6 +16,7 @@ from factory.models.loading import load_causal_lm, load_config, load_tokenizer
 
 from .adapters import LoraOptions, add_lora, add_rows, all_trained, require_weights, root_of
 from .isolation import require_isolation
+from .methods import sharded
 from .options import Training
 from .packing import Blocks, collate_blocks
 from .results import first_to_last, save_model, table, training_rows
@@ -76,6 +77,11 @@ def pretrain(
     trained so, StepError when there is no text or the loss is not finite.
     """
     rows_trained = _check(base, method, embeddings, held_out, training.early_stopping, seq_len)
+    split = sharded(method, training)
+    if split and embeddings != "none":
+        raise ModelError(
+            f"pretrain: embeddings {embeddings} cannot be trained with --sharded; take none, or method: full"
+        )
     if method == "full":
         require_weights(base)
     root, earlier = root_of(base) if method != "full" else ("", None)
@@ -86,7 +92,8 @@ def pretrain(
     tokens = _tokens(dataset, tokenizer, base, ctx)
     blocks = Blocks(tokens, seq_len)
     held = [_held(*one, tokenizer, seq_len, ctx.workdir / f"held_out-{at}") for at, one in enumerate(held_out.items())]
-    model, stored_as = _load(base, method, embeddings, lora, rows_trained, ctx.rng("adapters").randrange(2**31 - 1))
+    seed = ctx.rng("adapters").randrange(2**31 - 1)
+    model, stored_as = _load(base, method, embeddings, lora, rows_trained, seed, split)
     plan, run = _train(model, method, blocks, held, tokenizer.pad_token_id or 0, training, ctx)
     save_model(model, tokenizer, base, ctx.output, root, earlier, stored_as if method == "full" else None)
     counts = {"documents": tokens.documents, "records without text": tokens.empty, "tokens": int(tokens.offsets[-1])}
@@ -173,10 +180,13 @@ def _metric(name: str) -> str:
 
 
 def _load(
-    base: CausalLM, method: Method, embeddings: Embeddings, lora: LoraOptions, rows: range, seed: int
+    base: CausalLM, method: Method, embeddings: Embeddings, lora: LoraOptions, rows: range, seed: int, split: bool
 ) -> tuple[Any, torch.dtype]:
-    """The base with what is trained of it ready for updates, these rows among it; and the type that it is stored in."""
-    model: Any = load_causal_lm(base, "nf4" if method == "qlora" else None)
+    """The base with what is trained of it ready for updates, these rows among it; and the type that it is stored in.
+
+    split  its weights over the processes that train
+    """
+    model: Any = load_causal_lm(base, "nf4" if method == "qlora" else None, sharded=split)
     stored_as = model.dtype
     if embeddings == "all":
         rows = range(int(model.get_input_embeddings().weight.shape[0]))

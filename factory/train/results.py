@@ -29,7 +29,7 @@ def save_model(
     """
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
-    weights = _whole(model, full) if full is not None and ranks.sharded() else None
+    weights = _whole(model, full) if ranks.sharded() else None
     if not ranks.first():
         return
     if full is not None:
@@ -40,19 +40,25 @@ def save_model(
 
         save_light(model, output, model.light_config)
     else:
-        save_adapter(model, output, root, earlier)
+        save_adapter(model, output, root, earlier, weights)
         note_quantized(model, output)
     tokenizer.save_pretrained(output)
     if added := extension_of(base):
         added.save(output)
 
 
-def _whole(model: Any, dtype: Any) -> dict[str, Any]:
-    """All weights of a model that is split over processes, in the first; there it is then saved as one that is not."""
-    from .sharding import gathered
+def _whole(model: Any, full: Any) -> dict[str, Any]:
+    """In the first process the weights to save of a model that is split over all: all, or those of the adapter."""
+    from .sharding import gathered, let_go
 
-    weights = gathered(model, model.state_dict().keys(), dtype)
-    model.config.distributed_config = None
+    let_go(model)
+    once = dict(model.named_parameters())  # a tied head is its embedding's weight under a second name
+    names = {name for name, weight in once.items() if weight.requires_grad}
+    if full is not None:
+        second = dict(model.named_parameters(remove_duplicate=False)).keys() - once.keys()
+        names = set(model.state_dict()) - second
+    weights = gathered(model, names, full)
+    model.config.distributed_config = None  # or saving it would ask all processes for their parts once more
     return weights
 
 

@@ -283,7 +283,7 @@ def shared(dataset: Dataset[Record], ctx: Context, fails: str = "") -> CausalLM:
         time.sleep(600)
     ctx.output.mkdir()
     (ctx.output / "config.json").write_text("{}")
-    (ctx.output / "rank").write_text(rank)
+    (ctx.output / "rank").write_text(f"{rank} of {size} {os.environ.get('FACTORY_SHARDED')}")
     return CausalLM(uri="x", path=ctx.output)
 
 @factory.hookimpl
@@ -308,6 +308,17 @@ def test_ranks_are_one_stage_and_end_together(project: Project, fails: str, says
             factory.build(recipe, processes=2)
         return
     made = factory.build(recipe, processes=2)["x"]
-    assert (made.path / "rank").read_text() == "0"
+    assert (made.path / "rank").read_text() == "0 of 2 None"
     with pytest.raises(StepError, match="'RANK'"):
         factory.build(recipe, targets="x", overrides=["x.shared.fails=none"])
+
+
+@pytest.mark.builds
+def test_weights_are_split_when_the_build_says_so(project: Project) -> None:
+    project.write("plugins/ranked.py", RANKED)
+    project.lines("a.jsonl", "one")
+    recipe = project.recipe("targets: {x: {from: a.jsonl, steps: [shared]}}")
+    with pytest.raises(InputError, match="--sharded splits weights over processes, and there is one"):
+        factory.build(recipe, sharded=True)
+    made = factory.build(recipe, processes=2, sharded=True)["x"]
+    assert (made.path / "rank").read_text() == "0 of 2 1"

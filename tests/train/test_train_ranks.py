@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import extend
 
-from factory import CausalLM, StepError
+from factory import CausalLM, ModelError, Preference, StepError
 from factory.train import ranks
+from factory.train.methods import sharded
+from factory.train.options import Training
 
 HERE = Path(__file__).parent
 OPTIONS = {
@@ -21,12 +24,22 @@ OPTIONS = {
     "batch_size": 2,
     "accumulation": 2,
     "checkpoint_every": 2,
-    "validation": 0.0,
+    "validation": 0.2,
+    "early_stopping": 9,  # then the weights taken are read from a checkpoint
     "weigh": "example",
 }
 
 
-def launch(model: Path, dataset: Path, run: Path, options: dict[str, Any], moment: str = "", count: int = 2) -> Any:
+def launch(
+    model: Path,
+    dataset: Path,
+    run: Path,
+    options: dict[str, Any],
+    moment: str = "",
+    count: int = 2,
+    sharded: bool = False,
+    step: str = "sft",
+) -> Any:
     """What rank 0 logged; None when it died at its moment, and the others were ended."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -36,9 +49,9 @@ def launch(model: Path, dataset: Path, run: Path, options: dict[str, Any], momen
     for rank in range(count):
         environment = {
             **os.environ, "OMP_NUM_THREADS": "1", "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count),
-            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "FACTORY_SHARDED": "1" if sharded else "",
         }  # fmt: skip
-        command = [sys.executable, str(HERE / script), "sft", str(model), str(dataset), str(run), json.dumps(options)]
+        command = [sys.executable, str(HERE / script), step, str(model), str(dataset), str(run), json.dumps(options)]
         command += [moment] if moment and rank == 0 else []
         processes.append(
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
@@ -47,7 +60,7 @@ def launch(model: Path, dataset: Path, run: Path, options: dict[str, Any], momen
     for process in processes[1:]:
         if moment:
             process.kill()
-        process.communicate(timeout=240)
+        errors += process.communicate(timeout=240)[1]
     if moment:
         return None
     assert all(process.returncode == 0 for process in processes), errors
@@ -56,9 +69,10 @@ def launch(model: Path, dataset: Path, run: Path, options: dict[str, Any], momen
 
 @pytest.mark.slow
 @pytest.mark.model
+@pytest.mark.parametrize("sharded", [False, True])
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_two_processes_take_the_steps_of_one(
-    method: str, tiny: CausalLM, tmp_path: Path, facts: Any, write_dataset: Any
+    method: str, sharded: bool, tiny: CausalLM, tmp_path: Path, facts: Any, write_dataset: Any
 ) -> None:
     from safetensors.torch import load_file
 
@@ -68,17 +82,79 @@ def test_two_processes_take_the_steps_of_one(
     options |= {"lora": {"dropout": 0.0}} if method == "lora" else {}
     given = tiny.path, tmp_path / "facts.parquet"
     alone = launch(*given, tmp_path / "alone", options, count=1)
-    both = launch(*given, tmp_path / "both", options)
+    both = launch(*given, tmp_path / "both", options, sharded=sharded)
     assert both.keys() == alone.keys()
     for step, entry in alone.items():
         assert both[step] == pytest.approx(entry, rel=2e-4)
     name = "model.safetensors" if method == "full" else "adapter_model.safetensors"
     weights = [load_file(tmp_path / run / "model" / name) for run in ("alone", "both")]
     assert all((weights[0][key] - weights[1][key]).abs().max() < 1e-4 for key in weights[0])
-    launch(*given, tmp_path / "killed", options, "step 5")
-    resumed = launch(*given, tmp_path / "killed", options)
+    launch(*given, tmp_path / "killed", options, "step 5", sharded=sharded)
+    resumed = launch(*given, tmp_path / "killed", options, sharded=sharded)
     assert len(resumed) < len(both)
     assert all(both[step] == entry for step, entry in resumed.items())
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_a_tied_model_pretrains_in_parts(tiny: CausalLM, tmp_path: Path, text: Any) -> None:
+    from safetensors.torch import load_file
+
+    assert tiny.path is not None
+    tied = extend(tiny.path, tmp_path / "tied", tied=True)
+    learned, held = (Path(one.shards[0].path) for one in (text("new", 30), text("old", 8, 100)))
+    options = {"method": "full", "seq_len": 64, "batch_size": 2, "accumulation": 2, "learning_rate": 1e-3}
+    options |= {"held_out": {"old": str(held)}, "epochs": 2}
+    alone = launch(tied.path, learned, tmp_path / "alone", options, count=1, step="pretrain")
+    both = launch(tied.path, learned, tmp_path / "both", options, sharded=True, step="pretrain")
+    for step, entry in alone.items():
+        assert both[step] == pytest.approx(entry, rel=2e-4)
+    weights = [load_file(tmp_path / run / "model" / "model.safetensors") for run in ("alone", "both")]
+    assert weights[0].keys() == weights[1].keys()
+    assert all((weights[0][key] - weights[1][key]).abs().max() < 1e-4 for key in weights[0])
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_preferences_are_learned_in_parts(tiny: CausalLM, tmp_path: Path, preferences: Any, write_dataset: Any) -> None:
+    write_dataset(tmp_path / "pairs.parquet", preferences(11), Preference)
+    assert tiny.path is not None
+    options = {"method": "full", "batch_size": 2, "accumulation": 2, "learning_rate": 1e-4, "validation": 0.0}
+    given = tiny.path, tmp_path / "pairs.parquet"
+    alone = launch(*given, tmp_path / "alone", options, count=1, step="dpo")
+    both = launch(*given, tmp_path / "both", options, sharded=True, step="dpo")
+    for step, entry in alone.items():
+        assert both[step]["train_loss"] == pytest.approx(entry["train_loss"], rel=2e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_a_checkpoint_says_in_how_many_parts_it_was_written(
+    tiny: CausalLM, tmp_path: Path, facts: Any, write_dataset: Any
+) -> None:
+    write_dataset(tmp_path / "facts.parquet", facts(2))
+    assert tiny.path is not None
+    options = {**OPTIONS, "method": "full"}
+    given = tiny.path, tmp_path / "facts.parquet", tmp_path / "run", options
+    launch(*given, "step 5", sharded=True)
+    with pytest.raises(AssertionError, match=r"written by --sharded --processes 2; go on in the same way"):
+        launch(*given)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"method": "qlora"}, "qlora cannot be trained with --sharded; expected one of full, lora"),
+        ({"method": "full", "optimizer": "adamw_8bit"}, "optimizer adamw_8bit cannot be split over processes"),
+    ],
+)
+def test_what_cannot_be_split_says_so(options: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(optimizer=options.pop("optimizer", "adamw"))
+    assert not sharded(options["method"], training)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("FACTORY_SHARDED", "1")
+    with pytest.raises(ModelError, match=says):
+        sharded(options["method"], training)
 
 
 def test_batches_that_cannot_be_shared_say_which_can(monkeypatch: pytest.MonkeyPatch) -> None:
