@@ -12,6 +12,7 @@ from factory import CausalLM, Context, Dataset, Flat, InputError, ModelError, Pr
 from factory.models.loading import load_causal_lm, load_tokenizer
 from factory.models.rewards import is_reward_model, rewards
 
+from . import ranks
 from .adapters import LoraOptions, add_lora, all_trained, require_weights, root_of
 from .batches import split_validation
 from .comparisons import Comparison, Pair, collate_comparisons, encode_pairs, prompts_of, together
@@ -71,6 +72,8 @@ def reward_model(
     """
     if training.early_stopping is not None and validation == 0:
         raise InputError("reward_model: early_stopping needs held-out records; give validation a share above 0")
+    if ranks.sharded():
+        raise ModelError("reward_model cannot be trained with --sharded; build it without, what is stored stays")
     if is_reward_model(base):
         raise ModelError(f"reward_model: {base.uri} is a reward model already; give base a language model")
     import torch

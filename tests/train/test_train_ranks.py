@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from conftest import extend
 
-from factory import CausalLM, ModelError, Preference, StepError
+from factory import CausalLM, Dataset, ModelError, Preference, StepError
 from factory.train import ranks
 from factory.train.methods import sharded
 from factory.train.options import Training
+from factory.train.reward_model import reward_model
 
 HERE = Path(__file__).parent
 OPTIONS = {
@@ -155,6 +156,13 @@ def test_what_cannot_be_split_says_so(options: dict[str, Any], says: str, monkey
     monkeypatch.setenv("FACTORY_SHARDED", "1")
     with pytest.raises(ModelError, match=says):
         sharded(options["method"], training)
+
+
+def test_a_reward_model_is_not_split(tiny: CausalLM, tmp_path: Path, make_context: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("FACTORY_SHARDED", "1")
+    with pytest.raises(ModelError, match="reward_model cannot be trained with --sharded"):
+        reward_model.function(Dataset([], Preference), make_context(tmp_path)[0], tiny)
 
 
 def test_batches_that_cannot_be_shared_say_which_can(monkeypatch: pytest.MonkeyPatch) -> None:
