@@ -73,6 +73,26 @@ def reward_adapter(base: CausalLM, folder: Path, seed: int, r: int = 2) -> Rewar
     return RewardModel(uri=str(folder), path=folder)
 
 
+def with_rows(extended: CausalLM, folder: Path) -> tuple[CausalLM, list[int]]:
+    """(a random LoRA with rows of embeddings, their tokens)."""
+    import torch
+
+    from factory.models.loading import load_causal_lm, load_tokenizer
+    from factory.train.adapters import add_lora, save_adapter
+
+    tokenizer = load_tokenizer(extended)
+    new = [len(tokenizer) - 2, len(tokenizer) - 1]
+    tuned = add_lora(load_causal_lm(extended), LoraOptions(r=2), 0, rows=new)
+    with torch.no_grad():
+        for name, weight in tuned.named_parameters():
+            if weight.requires_grad:
+                weight.normal_(std=0.1, generator=torch.Generator().manual_seed(len(name)))
+    folder.mkdir()
+    save_adapter(tuned, folder, str(extended.path), None)
+    tokenizer.save_pretrained(folder)
+    return CausalLM(uri=str(folder), path=folder), new
+
+
 def randomise(model: Any) -> None:
     import torch
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ppo_models import QUICK, ready, vowels
+from ppo_models import QUICK, ready, vowels, with_rows
 
 from factory import CausalLM, RewardModel
 from factory.train.adapters import LoraOptions
@@ -76,22 +76,10 @@ def test_rows_of_an_extended_vocabulary_are_kept(
     """The policy's own adapter may hold rows of embeddings, which are part of its reference and of what is saved."""
     import torch
 
-    from factory.models.loading import load_causal_lm, load_tokenizer
-    from factory.train.adapters import add_lora, save_adapter
+    from factory.models.loading import load_causal_lm
     from factory.train.loading import save_policy
 
-    tokenizer = load_tokenizer(extended)
-    new = [len(tokenizer) - 2, len(tokenizer) - 1]
-    tuned = add_lora(load_causal_lm(extended), LoraOptions(r=2), 0, rows=new)
-    with torch.no_grad():
-        for name, weight in tuned.named_parameters():
-            if weight.requires_grad:
-                weight.normal_(std=0.1, generator=torch.Generator().manual_seed(len(name)))
-    folder = tmp_path / "tuned"
-    folder.mkdir()
-    save_adapter(tuned, folder, str(extended.path), None)
-    tokenizer.save_pretrained(folder)
-    policy = CausalLM(uri=str(folder), path=folder)
+    policy, new = with_rows(extended, tmp_path / "tuned")
     run = ready(make_context(tmp_path / "run")[0], asked, policy, **vowels(tmp_path))
     ids = torch.tensor([[5, *new, 6, 7]])
     with torch.no_grad():
@@ -102,7 +90,7 @@ def test_rows_of_an_extended_vocabulary_are_kept(
             weight.normal_(std=0.1, generator=torch.Generator().manual_seed(weight.numel()))
         run.one.use("policy")
         trained = run.one.lm(input_ids=ids).logits
-        save_policy(run.one, policy, tokenizer, tmp_path / "made")
+        save_policy(run.one, policy, run.tokenizer, tmp_path / "made")
         loaded = load_causal_lm(CausalLM(uri="made", path=tmp_path / "made"))(input_ids=ids).logits
     assert torch.allclose(reference, expected, atol=1e-4)
     assert torch.allclose(trained, loaded, atol=1e-4)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ppo_models import QUICK, adapter, vowels
+from ppo_models import QUICK, adapter, vowels, with_rows
 from pydantic import ValidationError
 
 from factory import CausalLM, ModelError
@@ -91,6 +91,15 @@ def test_likeliest_answers_are_those_of_this_process(tiny: CausalLM, serve: Any,
     assert there.sections["Samples after step 0"] == here.sections["Samples after step 0"]
     assert there.logged[1]["sampler_gap"] < 1e-4
     assert "sampler_gap" not in here.logged[1]
+    silent = serve()
+    silent.odd = {"no-logprobs"}
+    assert "sampler_gap" not in run(silent, **options)[1].logged[1]
+
+
+@pytest.mark.slow
+def test_rows_of_embeddings_are_refused(extended: CausalLM, serve: Any, run: Any, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="the policy's adapter has rows of embeddings, which none loads; merge it"):
+        run(serve(), with_rows(extended, tmp_path / "rows")[0])
 
 
 @pytest.mark.parametrize("odd", ["", "warm-logprobs"])
@@ -102,24 +111,28 @@ def test_probabilities_before_temperature_and_behind_it_are_known(serve: Any, ru
 
 
 def test_answers_end_with_the_token_that_ended_them(tiny: CausalLM, serve: Any, run: Any, tmp_path: Path) -> None:
-    """Also where a server leaves it out; probabilities then lack one, and are not compared."""
+    """Also where a server leaves it out, and where it runs on; probabilities that lack one are not compared."""
     folder = tmp_path / "short"
     shutil.copytree(tiny.path, folder)  # type: ignore[arg-type]
     config = json.loads((folder / "generation_config.json").read_text())
     (folder / "generation_config.json").write_text(json.dumps({**config, "eos_token_id": list(range(1, 330, 8))}))
     found = []
-    for odd in ("", "no-end"):
+    for odd in ("", "no-end", "runs-on"):
         server = serve()
         server.odd = {odd}
         found.append(run(server, CausalLM(uri=str(folder), path=folder), max_steps=1, prompts_per_step=12)[1].logged[1])
-    whole, without = found
+    whole, without, longer = found
     assert 0 < whole["ended"] < 1
     assert whole["answer_tokens"] < 6
     assert {**whole, "sampler_gap": 0} == {**without, "sampler_gap": 0}
+    assert longer == whole
 
 
 def test_an_adapter_that_is_ignored_is_told(serve: Any, run: Any) -> None:
     server = serve()
+    _, notebook = run(server, max_steps=3, learning_rate=3e-2)
+    assert notebook.logged[3]["sampler_gap"] < 1e-3, "it draws from the policy as it is then"
+    assert not any("server" in says for says in notebook.alarms)
     server.odd = {"ignores-adapters"}
     _, notebook = run(server, max_steps=3, learning_rate=3e-2)
     assert notebook.logged[1]["sampler_gap"] < 1e-3, "it is nothing before the first step"
@@ -146,6 +159,8 @@ def test_what_fails_once_is_asked_again(serve: Any, run: Any) -> None:
                     r"--enable-lora and --max-lora-rank 8, where /\S+ can be read \(status 404: Not Found\)"),
         ("no-ids", r"gives no token ids; vLLM does from 0\.10\.2 on \(return_token_ids\)"),
         ("beyond", r"draws token 99999, and the policy has \d+: it must hold the policy's base, /\S+"),
+        ("cut-prompts", r"reads another prompt than it is given: \d+ tokens instead of \d+"),
+        ("own-end", r"ends an answer with token \d+, which ends none of the policy's: it must hold the policy's base"),
         ("another-vocabulary", r"reads the ids of \d of \d answers as other words: it must hold the policy's base"),
     ],
 )  # fmt: skip

@@ -28,7 +28,8 @@ class VllmLike(Server):
 
     faults     what comes instead of the next answers to completions: a status, or "drop" for a lost connection
     odd        more of what is wrong: no-lora, no-ids, ignores-adapters, no-end (leaves out the token that ended),
-               warm-logprobs (behind temperature), another-vocabulary, beyond (draws what no vocabulary has)
+               warm-logprobs (behind temperature), no-logprobs, another-vocabulary, beyond (draws what no vocabulary
+               has), cut-prompts, own-end (ends answers where it likes), runs-on (behind a token that ends one)
     """
 
     def __init__(self, folder: Path, key: str = "") -> None:
@@ -122,8 +123,12 @@ class VllmLike(Server):
             "finish_reason": "stop" if ended else "length",
             "stop_reason": tokens[-1] if ended else None,
         }
+        if "own-end" in self.odd:
+            choice |= {"finish_reason": "stop", "stop_reason": None}
+        if "no-logprobs" in self.odd:
+            choice["logprobs"] = None
         if body["return_token_ids"] and "no-ids" not in self.odd:
-            choice["prompt_token_ids"] = body["prompt"]
+            choice["prompt_token_ids"] = body["prompt"][1:] if "cut-prompts" in self.odd else body["prompt"]
             choice["token_ids"] = said if "no-end" in self.odd else tokens
             if "beyond" in self.odd:
                 choice["token_ids"] = [*tokens, 99_999]
@@ -143,6 +148,6 @@ class VllmLike(Server):
             told = p.log() if "warm-logprobs" in self.odd else torch.log_softmax(logits, -1)
             ids.append(token)
             logs.append(float(told[token]))
-            if token in body["stop_token_ids"]:
+            if token in body["stop_token_ids"] and "runs-on" not in self.odd:
                 break
         return ids[len(body["prompt"]) :], logs
