@@ -71,9 +71,9 @@ def test_losses_and_gradients_are_those_of_trl(
 ) -> None:
     from factory.models.loading import load_causal_lm, load_tokenizer
     from factory.train.comparisons import encode_pairs
-    from factory.train.dpo import Referred, collate_pairs
+    from factory.train.dpo import collate_pairs
     from factory.train.preference_objectives import pair_objective
-    from factory.train.references import reference_logps
+    from factory.train.references import Referred, reference_logps
 
     context, _ = make_context(tmp_path)
     tokenizer, model, theirs = load_tokenizer(tiny), trained_a_little(tiny), trained_a_little(tiny)

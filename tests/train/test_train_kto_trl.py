@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ def test_losses_and_gradients_are_those_of_trl(
     from factory.models.loading import load_causal_lm, load_tokenizer
     from factory.train.kto import collate_labelled, encode_labelled, mismatched
     from factory.train.preference_objectives import answer_objective
-    from factory.train.references import reference_logps
+    from factory.train.references import Referred, reference_logps
 
     def policy() -> Any:
         model = load_causal_lm(tiny)
@@ -40,7 +39,7 @@ def test_losses_and_gradients_are_those_of_trl(
     found = mismatched(encode_labelled(labelled(4)[:7], tokenizer, 200, context), 200, context)
     both = [example for one in found for example in (one.answer, one.other)]
     logps = reference_logps(load_causal_lm(tiny), both, 4, 1, context).reshape(-1, 2).tolist()
-    examples = [replace(one, reference=(own, other)) for one, (own, other) in zip(found, logps, strict=True)]
+    examples = [Referred(one, (own, other)) for one, (own, other) in zip(found, logps, strict=True)]
     batch = collate_labelled(examples, 1)
     objective = answer_objective(model.get_output_embeddings(), BETA, desirable, undesirable)
     sums = objective.sums(model, batch)
