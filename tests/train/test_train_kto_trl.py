@@ -61,7 +61,7 @@ def test_losses_and_gradients_are_those_of_trl(
     reference = load_causal_lm(tiny)
     trainer = KTOTrainer(theirs, reference, args=config, train_dataset=data, processing_class=tokenizer)
     rows = []
-    for one in examples:
+    for one in found:
         begin = one.answer.learned.index(1)
         ids, other = list(one.answer.ids), list(one.other.ids)
         assert ids[:begin] == other[:begin]
