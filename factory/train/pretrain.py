@@ -14,6 +14,7 @@ from factory import CausalLM, Context, Dataset, Flat, InputError, Model, ModelEr
 from factory.models.extension import extension_of
 from factory.models.loading import load_causal_lm, load_config, load_tokenizer
 
+from . import ranks
 from .adapters import LoraOptions, add_lora, add_rows, all_trained, require_weights, root_of
 from .isolation import require_isolation
 from .methods import sharded
@@ -76,12 +77,7 @@ def pretrain(
     loads, with tokenizer. Raises InputError for options that do not go together, ModelError for a base that cannot be
     trained so, StepError when there is no text or the loss is not finite.
     """
-    rows_trained = _check(base, method, embeddings, held_out, training.early_stopping, seq_len)
-    split = sharded(method, training)
-    if split and embeddings != "none":
-        raise ModelError(
-            f"pretrain: embeddings {embeddings} cannot be trained with --sharded; take none, or method: full"
-        )
+    rows_trained = _check(base, method, embeddings, held_out, training, seq_len)
     if method == "full":
         require_weights(base)
     root, earlier = root_of(base) if method != "full" else ("", None)
@@ -92,8 +88,7 @@ def pretrain(
     tokens = _tokens(dataset, tokenizer, base, ctx)
     blocks = Blocks(tokens, seq_len)
     held = [_held(*one, tokenizer, seq_len, ctx.workdir / f"held_out-{at}") for at, one in enumerate(held_out.items())]
-    seed = ctx.rng("adapters").randrange(2**31 - 1)
-    model, stored_as = _load(base, method, embeddings, lora, rows_trained, seed, split)
+    model, stored_as = _load(base, method, embeddings, lora, rows_trained, ctx.rng("adapters").randrange(2**31 - 1))
     plan, run = _train(model, method, blocks, held, tokenizer.pad_token_id or 0, training, ctx)
     save_model(model, tokenizer, base, ctx.output, root, earlier, stored_as if method == "full" else None)
     counts = {"documents": tokens.documents, "records without text": tokens.empty, "tokens": int(tokens.offsets[-1])}
@@ -133,11 +128,15 @@ def _check(
     method: Method,
     embeddings: Embeddings,
     held_out: dict[str, Dataset[Text]],
-    early_stopping: int | None,
+    training: Training,
     seq_len: int,
 ) -> range:
-    """The new rows that are trained; what cannot be is an InputError, before anything is loaded."""
-    if early_stopping is not None and not held_out:
+    """The new rows that are trained; what cannot be is an error, before anything is loaded."""
+    if sharded(method, training) and embeddings != "none":
+        raise ModelError(
+            f"pretrain: embeddings {embeddings} cannot be trained with --sharded; take none, or method: full"
+        )
+    if training.early_stopping is not None and not held_out:
         raise InputError("pretrain: early_stopping needs held_out text, as in {new: held_zh}; there is none")
     if embeddings != "none" and method in ("full", "rows"):
         raise InputError(
@@ -180,13 +179,10 @@ def _metric(name: str) -> str:
 
 
 def _load(
-    base: CausalLM, method: Method, embeddings: Embeddings, lora: LoraOptions, rows: range, seed: int, split: bool
+    base: CausalLM, method: Method, embeddings: Embeddings, lora: LoraOptions, rows: range, seed: int
 ) -> tuple[Any, torch.dtype]:
-    """The base with what is trained of it ready for updates, these rows among it; and the type that it is stored in.
-
-    split  its weights over the processes that train
-    """
-    model: Any = load_causal_lm(base, "nf4" if method == "qlora" else None, sharded=split)
+    """The base with what is trained of it ready for updates, these rows among it; and the type that it is stored in."""
+    model: Any = load_causal_lm(base, "nf4" if method == "qlora" else None, sharded=ranks.sharded())
     stored_as = model.dtype
     if embeddings == "all":
         rows = range(int(model.get_input_embeddings().weight.shape[0]))

@@ -70,12 +70,7 @@ def reward_model(
     right as it is confident, and whether it goes by length. Raises InputError for options that do not go together,
     ModelError for a base that is a reward model, StepError when no pair can be learned or the loss is not finite.
     """
-    if training.early_stopping is not None and validation == 0:
-        raise InputError("reward_model: early_stopping needs held-out records; give validation a share above 0")
-    if ranks.sharded():
-        raise ModelError("reward_model cannot be trained with --sharded; build it without, what is stored stays")
-    if is_reward_model(base):
-        raise ModelError(f"reward_model: {base.uri} is a reward model already; give base a language model")
+    _check(base, training, validation)
     import torch
 
     torch.set_num_threads(ctx.threads)
@@ -99,6 +94,15 @@ def reward_model(
         ctx.report("Reward model on held-out pairs", quality_table(measured(tuned.model, measuring, pad_id)))
     tuned.save(tokenizer, ctx.output)
     return RewardModel(uri=str(ctx.output), path=ctx.output)
+
+
+def _check(base: CausalLM, training: Training, validation: float) -> None:
+    if training.early_stopping is not None and validation == 0:
+        raise InputError("reward_model: early_stopping needs held-out records; give validation a share above 0")
+    if ranks.sharded():
+        raise ModelError("reward_model cannot be trained with --sharded; build it without, what is stored stays")
+    if is_reward_model(base):
+        raise ModelError(f"reward_model: {base.uri} is a reward model already; give base a language model")
 
 
 def load(base: CausalLM, tuning: Tuning, seed: int) -> Tuned:
