@@ -1,16 +1,17 @@
 """`sft` against TRL's SFTTrainer: tokens a second and peak memory, same model, records and settings.
 
-    python benchmarks/train.py [--model tiny|bundled|150k] [--records fixed|mixed] [--steps 12] [--rounds 3]
-                               [--batch 4] [--length 256] [--method lora|full] [--subjects ours,trl,transformers]
+    python benchmarks/train.py [--model bundled|tiny|150k|1b|7b] [--records fixed|mixed] [--steps 12] [--rounds 3]
+                               [--batch 4] [--length 256] [--method lora|full|qlora] [--recompute]
+                               [--subjects ours,trl,transformers]
 
 Each measurement is a process of its own; the order of the subjects changes from round to round. Time is from the second
-step's end to the last step's end. Tokens are those of the records, padding not counted, and the learned ones, which all
-must agree on. Memory is the peak of the process above what it holds with everything imported and nothing loaded.
-`transformers` is its plain Trainer on our batches, with the loss that the model itself makes.
+step's end to the last step's end. Tokens are those of the records, padding not counted, and the learned ones, which
+all must agree on. Memory is the peak of the process above what it holds with everything imported and nothing loaded, on
+a GPU the peak of what is allocated there. `transformers` is its plain Trainer on our batches, with the loss that the
+model itself makes. The share of the matrix peak counts 6 operations a weight and token, or 4 where few weights are
+trained, against those of one large matrix product on this machine.
 
-    tiny     a random Llama of 2 layers, width 64, the bundled model's tokenizer
-    bundled  SmolLM2-135M-Instruct (49,152 tokens)
-    150k     a random Llama of 4 layers, width 576, 151,936 tokens
+    bundled, tiny, 150k, 1b, 7b  see models.py; from 1b on for a GPU, as in --model 7b --method qlora --recompute
     fixed    every record has --length tokens; mixed: 40 to --length, most of them short, in the order drawn
 """
 
@@ -18,8 +19,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -28,15 +29,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+from models import MODELS, held, load_base, make_model, matrix_peak, peak
+
 SUBJECTS = ("ours", "trl", "transformers")
+PATIENT = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}  # threads that spin starve each other, as in the engine
 RATE = 1e-4
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="tiny", choices=["tiny", "bundled", "150k"])
+    parser.add_argument("--model", default="tiny", choices=MODELS)
     parser.add_argument("--records", default="fixed", choices=["fixed", "mixed"])
-    parser.add_argument("--method", default="lora", choices=["lora", "full"])
+    parser.add_argument("--method", default="lora", choices=["lora", "full", "qlora"])
+    parser.add_argument("--recompute", action="store_true", help="activations in the backward pass")
     parser.add_argument("--subjects", default=",".join(SUBJECTS))
     for name, default in (("steps", 12), ("rounds", 3), ("batch", 4), ("length", 256), ("threads", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)
@@ -58,7 +63,7 @@ def compare(options: argparse.Namespace) -> None:
     for turn in range(options.rounds):
         for name in subjects[turn % len(subjects) :] + subjects[: turn % len(subjects)]:
             command = [sys.executable, __file__, *sys.argv[1:], "--measure", name, "--folder", str(options.folder)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=PATIENT)
             if done.returncode:
                 sys.exit(f"{name} failed:\n{done.stderr[-3000:]}")
             found[name].append(json.loads(done.stdout.splitlines()[-1]))
@@ -70,49 +75,20 @@ def compare(options: argparse.Namespace) -> None:
         memory = statistics.median(one["megabytes"] for one in found[name])
         print(
             f"{name:12} {statistics.median(speeds):8.0f} tokens/s, {statistics.median(ratios):.2f} times ours "
-            f"({min(ratios):.2f} to {max(ratios):.2f}), peak {memory:,.0f} MB, last loss {found[name][-1]['loss']:.4f}"
+            f"({min(ratios):.2f} to {max(ratios):.2f}), peak {memory:,.0f} MB, "
+            f"last loss {found[name][-1]['loss']:.4f}, "
+            f"{statistics.median(one['share'] for one in found[name]):.0%} of the matrix peak"
         )
 
 
 def prepare(options: argparse.Namespace) -> None:
     """The model's folder and the records, which every subject reads."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from transformers import AutoTokenizer
 
-    from factory.models.bundled import converted_folder
-
-    source, model = converted_folder(), options.folder / "model"
-    tokenizer = AutoTokenizer.from_pretrained(source)
-    torch.manual_seed(0)
-    if options.model == "bundled":
-        AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32).save_pretrained(model)
-    else:
-        tiny = options.model == "tiny"
-        LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=len(tokenizer) if tiny else 151_936, hidden_size=64 if tiny else 576,
-                intermediate_size=128 if tiny else 1536, num_hidden_layers=2 if tiny else 4,
-                num_attention_heads=4 if tiny else 9, num_key_value_heads=2 if tiny else 3,
-                max_position_embeddings=2048, tie_word_embeddings=True,
-            )
-        ).save_pretrained(model)  # fmt: skip
-    tokenizer.save_pretrained(model)
+    make_model(options.model, options.folder / "model")
+    tokenizer = AutoTokenizer.from_pretrained(options.folder / "model")
     draw = random.Random(1)
-    words = [
-        "list",
-        "tuple",
-        "set",
-        "dict",
-        "string",
-        "number",
-        "value",
-        "key",
-        "order",
-        "item",
-        "file",
-        "line",
-        "text",
-    ]
+    words = "list tuple set dict string number value key order item file line text".split()  # noqa: SIM905
     rows = []
     for _ in range(options.steps * options.batch):
         size = options.length if options.records == "fixed" else int(40 + (options.length - 40) * draw.random() ** 3)
@@ -127,14 +103,15 @@ def measured(options: argparse.Namespace) -> dict[str, float]:
     import peft  # noqa: F401
     import torch
     import trl  # noqa: F401
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     torch.set_num_threads(options.threads)
-    model = AutoModelForCausalLM.from_pretrained(options.folder / "model", dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(options.folder / "model")
-    loaded = sum(weight.numel() * weight.element_size() for weight in model.parameters()) / 1e6
-    before = memory() - loaded
-    del model
+    with torch.device("meta"):
+        shape = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(options.folder / "model"))
+    # a tied embedding is one weight, and it is multiplied in the head
+    weights = sum(weight.numel() for weight in shape.parameters())
+    before = held()
     rows = json.loads((options.folder / "records.json").read_text())
     records = [
         {"prompt": [{"role": "user", "content": row["prompt"]}],
@@ -144,13 +121,11 @@ def measured(options: argparse.Namespace) -> dict[str, float]:
     tokens, learned, clock, loss = run(options, tokenizer, records)
     seconds = clock[-1] - clock[1]
     share = (len(clock) - 2) / len(clock)
+    reached = (6 if options.method == "full" else 4) * weights * tokens * share / seconds
     return {
-        "tokens": tokens * share,
-        "learned": learned,
-        "seconds": seconds,
-        "megabytes": peak() - before,
-        "loss": loss,
-    }
+        "tokens": tokens * share, "learned": learned, "seconds": seconds, "megabytes": peak() - before, "loss": loss,
+        "share": reached / matrix_peak(),
+    }  # fmt: skip
 
 
 def ours(options: argparse.Namespace, tokenizer: Any, records: list[Any]) -> tuple[int, int, list[float], float]:
@@ -174,7 +149,8 @@ def ours(options: argparse.Namespace, tokenizer: Any, records: list[Any]) -> tup
     runtime: Any = Runtime()
     ctx = Context("sft", 1, options.threads, options.folder / f"work{time.time_ns()}", options.folder / "out", runtime)
     examples, tuned = _material(options, tokenizer, records)
-    training = Training(batch_size=options.batch, learning_rate=RATE, warmup=0.0, checkpoint_every=10**6)
+    training = Training(batch_size=options.batch, learning_rate=RATE, warmup=0.0, checkpoint_every=10**6,
+                        gradient_checkpointing=options.recompute)  # fmt: skip
     torch.set_num_threads(options.threads)
     fine_tune(tuned, examples, [], tokenizer, training, ctx)
     return sum(map(len, examples)), sum(sum(one.learned) for one in examples), clock, losses[-1]
@@ -197,6 +173,7 @@ def _material(options: argparse.Namespace, tokenizer: Any, records: list[Any]) -
 def plain(options: argparse.Namespace, tokenizer: Any, records: list[Any]) -> tuple[int, int, list[float], float]:
     from functools import partial
 
+    import torch
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     from factory.train.batches import collate
@@ -216,7 +193,8 @@ def plain(options: argparse.Namespace, tokenizer: Any, records: list[Any]) -> tu
         TrainingArguments(
             output_dir=str(options.folder / "plain"), per_device_train_batch_size=options.batch, num_train_epochs=1,
             learning_rate=RATE, lr_scheduler_type="cosine", logging_steps=1, save_strategy="no", report_to="none",
-            disable_tqdm=True, seed=1, remove_unused_columns=False,
+            disable_tqdm=True, seed=1, remove_unused_columns=False, bf16=torch.cuda.is_available(),
+            gradient_checkpointing=options.recompute, gradient_checkpointing_kwargs={"use_reentrant": False},
         ),
         data_collator=partial(collate, pad_id=tokenizer.pad_token_id), train_dataset=examples, callbacks=[Watch()],
     )  # fmt: skip
@@ -225,9 +203,10 @@ def plain(options: argparse.Namespace, tokenizer: Any, records: list[Any]) -> tu
 
 
 def theirs(options: argparse.Namespace, tokenizer: Any, records: list[Any]) -> tuple[int, int, list[float], float]:
+    import torch
     from datasets import Dataset
     from peft import LoraConfig
-    from transformers import AutoModelForCausalLM, TrainerCallback
+    from transformers import TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
     clock: list[float] = []
@@ -241,15 +220,15 @@ def theirs(options: argparse.Namespace, tokenizer: Any, records: list[Any]) -> t
 
     config = SFTConfig(
         output_dir=str(options.folder / "trl"), per_device_train_batch_size=options.batch, num_train_epochs=1,
-        learning_rate=RATE, lr_scheduler_type="cosine", max_length=2 * options.length, gradient_checkpointing=False,
-        bf16=False, logging_steps=1, save_strategy="no", report_to="none", disable_tqdm=True, completion_only_loss=True,
-        seed=1, max_grad_norm=1.0,
+        learning_rate=RATE, lr_scheduler_type="cosine", max_length=2 * options.length, seed=1, max_grad_norm=1.0,
+        gradient_checkpointing=options.recompute, bf16=torch.cuda.is_available(), logging_steps=1, save_strategy="no",
+        report_to="none", disable_tqdm=True, completion_only_loss=True,
     )  # fmt: skip
     lora = LoraConfig(task_type="CAUSAL_LM", r=16, lora_alpha=32, lora_dropout=0.0, target_modules="all-linear")
     trainer = SFTTrainer(
-        AutoModelForCausalLM.from_pretrained(options.folder / "model", dtype="float32"), args=config,
+        load_base(options.folder / "model", "nf4" if options.method == "qlora" else None), args=config,
         train_dataset=Dataset.from_list(records), processing_class=tokenizer, callbacks=[Watch()],
-        peft_config=lora if options.method == "lora" else None,
+        peft_config=None if options.method == "full" else lora,
     )  # fmt: skip
     rows = list(trainer.train_dataset)
     newline = tokenizer("\n")["input_ids"]  # theirs ends with what the template writes behind an answer; ours does not
@@ -260,16 +239,6 @@ def theirs(options: argparse.Namespace, tokenizer: Any, records: list[Any]) -> t
         learned = sum(label >= 0 for row in rows for label in row["labels"])
     trainer.train()
     return tokens - tail, learned - tail, clock, losses[-1]
-
-
-def memory() -> float:
-    """Megabytes of this process that are in memory now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1e6
-
-
-def peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 if __name__ == "__main__":
