@@ -32,7 +32,7 @@ from .summary import print_result, summary
     default=1,
     show_default=True,
     type=click.IntRange(1),
-    help="Processes of a stage that trains, but for ppo and bake_off: one a GPU.",
+    help="Processes of a stage that trains, but for bake_off: one a GPU.",
 )
 @click.option(
     "--sharded", is_flag=True, help="Split the weights of what is trained over the processes (FSDP): full and lora."

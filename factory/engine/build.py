@@ -75,7 +75,7 @@ def build(
     targets    names; all of them when empty
     executor   serial, local:N, ray:ADDRESS, or what a plugin opens
     processes  of a stage that trains, each with a GPU or threads of its own; a step of the weights sees as many records
-               as in one. `ppo` and `bake_off` take one
+               as in one. `bake_off` takes one
     sharded    split the weights over the processes (FSDP), for a model that one GPU cannot hold
     limit      records taken of each source, and the most a `count` option may say
     overrides  `target.step.option=value` settings

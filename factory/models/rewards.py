@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from factory import Model, ModelError
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 BATCH_TOKENS = 4096  # of a batch, padding included
@@ -72,17 +73,25 @@ def rewards(lm: PreTrainedModel, encoded: Sequence[Sequence[int]], pad: int) -> 
     Batches hold sequences of like length, at most BATCH_TOKENS with padding, which is on the right and masked: a
     sequence's reward depends on no other's but for rounding (1e-6 in float32). Equal sequences are read once.
     """
-    unique = list(dict.fromkeys(tuple(ids) for ids in encoded))
-    order = sorted(unique, key=lambda ids: (-len(ids), ids))
     found: dict[tuple[int, ...], float] = {}
-    while order:
-        rows = max(1, BATCH_TOKENS // max(1, len(order[0])))
-        found.update(zip(order[:rows], _batch_rewards(lm, order[:rows], pad), strict=True))
-        order = order[rows:]
+    for batch in batches_of(encoded):
+        found.update(zip(batch, batch_rewards(lm, batch, pad), strict=True))
     return [found[tuple(ids)] for ids in encoded]
 
 
-def _batch_rewards(lm: PreTrainedModel, batch: Sequence[Sequence[int]], pad: int) -> list[float]:
+def batches_of(encoded: Sequence[Sequence[int]], most: int | None = None) -> list[list[tuple[int, ...]]]:
+    """The sequences, equal ones once, in batches of like length: of at most BATCH_TOKENS, and `most` sequences."""
+    order = sorted({tuple(ids) for ids in encoded}, key=lambda ids: (-len(ids), ids))
+    found = []
+    while order:
+        rows = min(max(1, BATCH_TOKENS // max(1, len(order[0]))), most or len(order))
+        found.append(order[:rows])
+        order = order[rows:]
+    return found
+
+
+def padded(batch: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids, mask), (rows, longest), padded on the right."""
     import torch
 
     shape = len(batch), max(map(len, batch))
@@ -90,6 +99,14 @@ def _batch_rewards(lm: PreTrainedModel, batch: Sequence[Sequence[int]], pad: int
     for row, one in enumerate(batch):
         ids[row, : len(one)] = torch.tensor(one)
         mask[row, : len(one)] = 1
+    return ids, mask
+
+
+def batch_rewards(lm: PreTrainedModel, batch: Sequence[Sequence[int]], pad: int) -> list[float]:
+    """The reward of each sequence of one batch, in their order."""
+    import torch
+
+    ids, mask = padded(batch, pad)
     with torch.inference_mode():
         output: Any = lm(input_ids=ids.to(lm.device), attention_mask=mask.to(lm.device))
     return [float(one) for one in output.logits.float().squeeze(-1).cpu()]

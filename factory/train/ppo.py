@@ -9,6 +9,7 @@ from factory import Budget, CausalLM, Context, Dataset, Flat, ModelError, Prompt
 from factory.models.loading import load_tokenizer
 from factory.models.rewards import is_reward_model
 
+from . import ranks
 from .adapters import LoraOptions
 from .ppo_options import Algorithm, Practice, Server, most_grades
 from .rewards import Rewarding, Term
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from .ppo_run import Run
 
 
-@step(requests=most_grades)
+@step(requests=most_grades, ranks=True)
 def ppo(
     dataset: Dataset[Prompt],
     ctx: Context,
@@ -75,8 +76,9 @@ def ppo(
     finally:
         if run.served is not None:
             run.served.close()
-    save_policy(run.one, policy, run.tokenizer, ctx.output)
-    report(run, policy, reward)
+    if ranks.first():
+        save_policy(run.one, policy, run.tokenizer, ctx.output)
+        report(run, policy, reward)
     return CausalLM(uri=str(ctx.output), path=ctx.output)
 
 
@@ -92,6 +94,8 @@ def prepare(
     server: Server | None = None,
 ) -> Run:
     """Everything checked, encoded and loaded: a run before its first step. The options are those of the step."""
+    if ranks.sharded():
+        raise ModelError("ppo cannot be trained with --sharded; build it without, what is stored stays")
     checks = rewarding.scorers()
     if is_reward_model(policy):
         raise ModelError(f"ppo: {policy.uri} is a reward model; give it as `reward`, and as policy a language model")
@@ -108,6 +112,7 @@ def prepare(
 
     reached = None if server is None else LoraServer(server)
     torch.set_num_threads(ctx.threads)
+    ranks.join()
     tokenizer = load_tokenizer(policy)
     asked, held = ask_for(dataset, policy, tokenizer, practice.max_new_tokens, practice.validation, ctx)
     seed = ctx.rng("adapters").randrange(2**31 - 1)

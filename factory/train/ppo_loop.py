@@ -25,7 +25,7 @@ from torch import Tensor
 from factory import StepError
 
 from . import advantages as adv
-from . import hacking, ppo_state
+from . import hacking, ppo_state, ranks
 from .ppo_options import Practice
 from .ppo_prompts import answers, evaluate, prompts_of
 from .ppo_run import Run
@@ -77,6 +77,7 @@ def train(run: Run) -> None:
         ctx.progress(number, total, f"reward {metrics['reward']:.3f}, KL {metrics['kl']:.2f}, {run.shares()}")
         if number % practice.checkpoint_every == 0 and number < total:
             ppo_state.save(run)
+    ranks.meet()  # one that ended while another still hears it would be taken for dead
 
 
 def collect(run: Run, number: int) -> tuple[Experience, dict[str, float]]:
@@ -171,14 +172,14 @@ def improve(run: Run, experience: Experience, number: int) -> dict[str, float]:
 
 
 def policy_gradient(run: Run, experience: Experience, minibatch: list[list[int]]) -> dict[str, float]:
-    """Add the gradient of a minibatch; its loss, its share of clipped tokens, nats a token that the policy is from the
-    one that drew the answers, and the largest |ratio − 1|.
+    """Add the gradient of a minibatch's portions that are this process's; of all of them the loss, the share of clipped
+    tokens, nats a token that the policy is from the one that drew the answers, and the largest |ratio − 1|.
     """
     rows = [row for part in minibatch for row in part]
     tokens = int(experience.mask[rows].sum())
-    total, clipped_tokens, kl, off = 0.0, 0.0, 0.0, 0.0
     run.one.use("policy", train=True)
-    for part in minibatch:
+
+    def learn(part: list[int]) -> tuple[float, float, float, float]:
         batch = run.batch(experience.rollouts, part)
         new, _ = run.one.log_probs(batch, run.practice.temperature)
         mask = experience.mask[part]
@@ -191,33 +192,35 @@ def policy_gradient(run: Run, experience: Experience, minibatch: list[list[int]]
             loss = loss + run.coefficient * adv.k3(new, reference).sum() / tokens
         loss.backward()
         with torch.no_grad():
-            total += loss.item()
-            clipped_tokens += clipped.sum().item()
-            kl += adv.k3(old, new).sum().item()
-            off = max(off, (torch.exp(new - old) - 1).abs().max().item())
-    return {"policy_loss": total, "clip_fraction": clipped_tokens / tokens, "step_kl": kl / tokens, "ratio_off": off}
+            kl, off = adv.k3(old, new).sum().item(), (torch.exp(new - old) - 1).abs().max().item()
+            return loss.item(), clipped.sum().item(), kl, off
+
+    losses, clips, kls, offs = zip(*ranks.shared(minibatch, learn), strict=True)
+    shares = {"clip_fraction": sum(clips) / tokens, "step_kl": sum(kls) / tokens}
+    return {"policy_loss": sum(losses), **shares, "ratio_off": max(offs)}
 
 
 def value_gradient(run: Run, experience: Experience, minibatch: list[list[int]]) -> float:
-    """Add the gradient of a minibatch's value loss, and give the loss.
+    """Add the gradient of the value loss of this process's portions of a minibatch, and give the loss of all.
 
     It comes after the policy's update, not beside it: with recomputed activations a backward pass reads the adapters
     that are on at that time.
     """
     assert experience.values is not None
     assert experience.returns is not None
+    tables = experience.values, experience.returns
     rows = [row for part in minibatch for row in part]
     tokens = int(experience.mask[rows].sum())
-    total = 0.0
     run.one.use("value", train=True)
-    for part in minibatch:
-        batch = run.batch(experience.rollouts, part)
-        values, mask = run.one.values(batch), experience.mask[part]
-        old, returns = (table[part][mask].to(values.device) for table in (experience.values, experience.returns))
+
+    def learn(part: list[int]) -> float:
+        values, mask = run.one.values(run.batch(experience.rollouts, part)), experience.mask[part]
+        old, returns = (table[part][mask].to(values.device) for table in tables)
         loss = adv.value_losses(values, old, returns, run.practice.value_clip).sum() / tokens
         loss.backward()
-        total += loss.item()
-    return total
+        return float(loss.item())
+
+    return sum(ranks.shared(minibatch, learn))
 
 
 @contextmanager
@@ -237,12 +240,13 @@ def told_plainly(practice: Practice) -> Iterator[None]:
         raise StepError(f"ppo: out of memory at batch_size {practice.batch_size}; try {remedy}") from error
 
 
-def _seed(run: Run, number: int, batch: int) -> int:
-    return run.rng(number, "draws", batch).getrandbits(62)
+def _seed(run: Run, number: int, place: int) -> int:
+    return run.rng(number, "draws", place).getrandbits(62)
 
 
 def _update(run: Run, reader: str) -> None:
     run.one.assert_trains(reader)
+    ranks.add_up(run.one.trained(reader).values())
     torch.nn.utils.clip_grad_norm_(run.one.trained(reader).values(), run.practice.max_grad_norm)
     run.optimizers[reader].step()
     run.optimizers[reader].zero_grad(set_to_none=True)

@@ -11,6 +11,7 @@ from factory import CausalLM, Context, Dataset, Prompt, RewardModel, StepError, 
 from factory.models.chat import encode_prompt
 from factory.models.loading import load_config
 
+from . import ranks
 from .batches import Example, split_validation
 from .hacking import signs
 from .ppo_options import EVALUATED
@@ -66,9 +67,13 @@ def answers(
     """(answers of the policy, their texts) in the order of the prompts."""
     prompts = [one.ids for one in asked]
     shared: Any = {"ends": run.ends, "most": run.practice.max_new_tokens, "temperature": temperature, "seed": seed}
-    if run.served is not None:
-        run.served.renew(run.done)
-        rollouts = run.served.answers_to(prompts, **shared)
+    if (served := run.served) is not None:
+
+        def draw() -> list[Rollout]:
+            served.renew(run.done)
+            return served.answers_to(prompts, **shared)
+
+        rollouts = ranks.of_first(draw)
     else:
         run.one.use("policy")
         rollouts = answers_to(run.one.lm, prompts, pad=run.tokenizer.pad_token_id or 0, **shared)
@@ -80,7 +85,7 @@ def answers(
 
 def evaluate(run: Run) -> dict[str, float]:
     """Answer the held-out prompts with what is likeliest, show them beside the first such answers, give the rewards."""
-    _, texts = answers(run, run.held, 0.0, lambda batch: batch)
+    _, texts = answers(run, run.held, 0.0, lambda place: place)
     terms, totals, told = run.scoring.of(texts, [one.record for one in run.held])
     run.shown.append(Shown(run.done, texts, totals))
     show(run, run.shown[-1])

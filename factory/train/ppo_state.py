@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import torch
 
-from . import checkpoints
+from . import checkpoints, ranks
 from .ppo_prompts import show
 from .ppo_run import Run, Shown
 from .scoring import Running
@@ -16,10 +16,12 @@ WEIGHTS, REST = "weights.pt", checkpoints.STATE
 
 
 def save(run: Run) -> None:
-    """Write a checkpoint of the steps done; older ones go when it is whole.
+    """Write a checkpoint of the steps done, in the first process; older ones go when it is whole.
 
     No state of a generator is in it: all draws of a step are seeded by its number, the order of prompts too.
     """
+    if not ranks.first():
+        return
     folder = checkpoints.folder_of(run.ctx.workdir, run.done)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {
@@ -46,7 +48,11 @@ def save(run: Run) -> None:
 
 def restore(run: Run) -> None:
     """Go on where the newest whole checkpoint ends; without one nothing changes."""
-    folder = checkpoints.latest(run.ctx.workdir)
+    workdir = ranks.checkpoint_folder(run.ctx)
+    if ranks.first():
+        checkpoints.latest(workdir)  # what a kill left half-written goes
+    ranks.meet()
+    folder = checkpoints.latest(workdir)
     if folder is None:
         return
     weights = torch.load(folder / WEIGHTS, map_location=run.one.lm.device, weights_only=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from . import ranks
 from .ppo_run import Run
 from .rollouts import Rollout, answer_mask
 
@@ -25,10 +26,13 @@ def measured(
     mask = answer_mask(rollouts)
     found, entropies = torch.zeros(mask.shape), torch.zeros(mask.shape)
     run.one.use(reader)
+
+    def read(part: list[int]) -> tuple[Tensor, Tensor]:
+        logs, entropy = run.one.log_probs(run.batch(rollouts, part), heat, entropy=reader == "policy")
+        return logs.cpu(), entropy.cpu()
+
     with torch.no_grad():
-        for part in parts:
-            batch = run.batch(rollouts, part)
-            logs, entropy = run.one.log_probs(batch, heat, entropy=reader == "policy")
+        for part, (logs, entropy) in zip(parts, ranks.shared(parts, read), strict=True):
             _fill(found, part, mask, logs)
             _fill(entropies, part, mask, entropy)
     return found, entropies, mask
@@ -61,28 +65,31 @@ def values_of(run: Run, rollouts: Sequence[Rollout], parts: Sequence[list[int]])
     found = torch.zeros(mask.shape)
     run.one.use("value")
     with torch.no_grad():
-        for part in parts:
-            batch = run.batch(rollouts, part)
-            _fill(found, part, mask, run.one.values(batch))
+        given = ranks.shared(parts, lambda part: run.one.values(run.batch(rollouts, part)).cpu())
+    for part, values in zip(parts, given, strict=True):
+        _fill(found, part, mask, values)
     return found
 
 
 def _fill(table: Tensor, rows: list[int], mask: Tensor, values: Tensor) -> None:
     """Write the numbers of some rows' tokens, which stand one behind the other, where the tokens are."""
     some = table[rows]
-    some[mask[rows]] = values.float().cpu()
+    some[mask[rows]] = values.float()
     table[rows] = some
 
 
 def minibatches_of(
     rollouts: Sequence[Rollout], minibatches: int, size: int, order: random.Random
 ) -> list[list[list[int]]]:
-    """All answers, shuffled into minibatches, each in portions of at most `size` answers of like length."""
+    """All answers, shuffled into minibatches, each in portions of at most `size` answers of like length, which are
+    as many for each process.
+    """
     rows = list(range(len(rollouts)))
     order.shuffle(rows)
     cut = [rows[at * len(rows) // minibatches : (at + 1) * len(rows) // minibatches] for at in range(minibatches)]
     found = []
     for minibatch in cut:
         minibatch.sort(key=lambda row: -len(rollouts[row].ids))
-        found.append([minibatch[at : at + size] for at in range(0, len(minibatch), size)])
+        portion = ranks.evenly(len(minibatch), size)
+        found.append([minibatch[at : at + portion] for at in range(0, len(minibatch), portion)])
     return found

@@ -13,6 +13,8 @@ from factory import assistant, user
 from factory.models.chat import encode_turns
 from factory.models.local import read_prompts
 
+from . import ranks
+
 CPU_ROWS, GPU_ROWS = 32, 128  # prompts answered together
 
 
@@ -69,26 +71,38 @@ def answers_to(
     """One answer to each prompt, in their order, drawn at `temperature` from the whole distribution (0: the likeliest).
 
     most  tokens of an answer
-    seed  batch number -> seed of its draws, so that a step's answers do not depend on those of any other
+    seed  place of a prompt -> seed of the draws of its answer, which depends on nothing that is drawn beside it
 
     A token's probability is that of the softmax at this temperature alone, with no top-k, top-p or penalty: what is
-    learned from is then what was drawn from. Prompts of like length are read together, equal ones once.
+    learned from is then what was drawn from. Prompts of like length are read together, equal ones once. Several
+    processes share them.
     """
     rows = GPU_ROWS if lm.device.type == "cuda" else CPU_ROWS
     order = sorted(range(len(prompts)), key=lambda at: (-len(prompts[at]), prompts[at]))
-    found: dict[int, Rollout] = {}
-    for number, start in enumerate(range(0, len(order), rows)):
-        places = order[start : start + rows]
+    rows = ranks.evenly(len(order), rows)
+    batches = [order[start : start + rows] for start in range(0, len(order), rows)]
+
+    def draw(places: list[int]) -> list[Rollout]:
         batch = [Rollout(list(prompts[at])) for at in places]
-        generator = torch.Generator(lm.device).manual_seed(seed(number))
+        draws = [torch.Generator(lm.device).manual_seed(seed(at)) for at in places]
         with torch.inference_mode():
-            _decode(lm, batch, ends, pad, most, temperature, generator)
+            _decode(lm, batch, ends, pad, most, temperature, draws)
+        return batch
+
+    found: dict[int, Rollout] = {}
+    for places, batch in zip(batches, ranks.shared(batches, draw), strict=True):
         found.update(zip(places, batch, strict=True))
     return [found[at] for at in range(len(prompts))]
 
 
 def _decode(
-    lm: Any, rows: list[Rollout], ends: frozenset[int], pad: int, most: int, temperature: float, draws: torch.Generator
+    lm: Any,
+    rows: list[Rollout],
+    ends: frozenset[int],
+    pad: int,
+    most: int,
+    temperature: float,
+    draws: list[torch.Generator],
 ) -> None:
     """Fill in the answers, one token of all live rows at a time; a finished row leaves the batch and the cache.
 
@@ -107,7 +121,8 @@ def _decode(
         if len(keep) < len(live):
             kept = torch.tensor(keep, device=lm.device)
             cache.batch_select_indices(kept)
-            live, chosen, mask = [live[at] for at in keep], chosen[kept], mask[kept]
+            live, draws = [live[at] for at in keep], [draws[at] for at in keep]
+            chosen, mask = chosen[kept], mask[kept]
         mask = torch.nn.functional.pad(mask, (0, 1), value=1)
         output = lm(
             input_ids=chosen[:, None],
@@ -119,12 +134,15 @@ def _decode(
         logits = output.logits[:, -1]
 
 
-def _draw(logits: Tensor, temperature: float, draws: torch.Generator) -> Tensor:
+def _draw(logits: Tensor, temperature: float, draws: list[torch.Generator]) -> Tensor:
     """The next token of every row. argmax p / E with E ~ Exp(1) is distributed as p (the Gumbel-max trick)."""
     if temperature <= 0:
         return logits.argmax(-1)
     p = torch.softmax(logits.float() / temperature, -1)
-    return (p / torch.empty_like(p).exponential_(generator=draws)).argmax(-1)
+    noise = torch.empty_like(p)
+    for row, generator in zip(noise, draws, strict=True):
+        row.exponential_(generator=generator)
+    return (p / noise).argmax(-1)
 
 
 @dataclass(frozen=True)

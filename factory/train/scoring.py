@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,14 +13,13 @@ import torch
 from factory import Context, ModelError, StepError, assistant
 from factory.models.chat import encode_turns
 from factory.models.loading import load_tokenizer
-from factory.models.rewards import load_reward_model, rewards
+from factory.models.rewards import batch_rewards, batches_of, load_reward_model, padded
 
+from . import ranks
 from .judging import Judge
 from .loading import add_reward
 from .one_base import OneBase
 from .rewards import JUDGE, MODEL, Rewarding, Scorer, scores_of
-
-BATCH_TOKENS = 4096  # of a batch that the reward model reads, padding included
 
 
 @dataclass
@@ -65,21 +65,31 @@ class Scoring:
         self, texts: Sequence[str], records: Sequence[Any]
     ) -> tuple[dict[str, list[float]], list[float], dict[str, float]]:
         """(term -> its rewards, the weighted sums, what else is to be told): rewards are one number an answer."""
-        told = {}
-        found = scores_of(self.scorers, texts, records)
-        if self.judge is not None:
-            given, told["judge_unreadable"] = self.judge.rewards(texts, records)
-            found = {JUDGE: given, **found}
+        found, told = ranks.of_first(lambda: self._checked(texts, records))
         if self.tokenizer is not None:
             found = {MODEL: self._model_rewards(texts, records), **found}
         return found, [sum(self.weights[name] * found[name][at] for name in found) for at in range(len(texts))], told
 
+    def _checked(self, texts: Sequence[str], records: Sequence[Any]) -> tuple[dict[str, list[float]], dict[str, float]]:
+        """The rewards of checks and of the judge, and what is to be told of the latter."""
+        found = scores_of(self.scorers, texts, records)
+        if self.judge is None:
+            return found, {}
+        given, unreadable = self.judge.rewards(texts, records)
+        return {JUDGE: given, **found}, {"judge_unreadable": unreadable}
+
     def _model_rewards(self, texts: Sequence[str], records: Sequence[Any]) -> list[float]:
-        encoded = [read_as(self.tokenizer, record, text) for text, record in zip(texts, records, strict=True)]
+        encoded = [tuple(read_as(self.tokenizer, *one)) for one in zip(records, texts, strict=True)]
+        batches = batches_of(encoded, ranks.evenly(len(encoded), len(encoded)))
         if self.apart is not None:
-            given = rewards(self.apart, encoded, self.tokenizer.pad_token_id or 0)
+            read = partial(batch_rewards, self.apart, pad=self.tokenizer.pad_token_id or 0)
         else:
-            given = adapter_rewards(self.one, encoded)
+            self.one.use("reward")
+            read = partial(adapter_rewards, self.one)
+        found: dict[tuple[int, ...], float] = {}
+        for batch, values in zip(batches, ranks.shared(batches, read), strict=True):
+            found.update(zip(batch, values, strict=True))
+        given = [found[ids] for ids in encoded]
         for value, record in zip(given, records, strict=True):
             if not math.isfinite(value):
                 raise StepError(f"ppo: the reward model gives {value} to an answer to {record['id']}")
@@ -120,22 +130,9 @@ def read_as(tokenizer: Any, record: Any, text: str) -> list[int]:
     return ids[: len(learned) - learned[::-1].index(1)] if 1 in learned else ids
 
 
-def adapter_rewards(one: OneBase, encoded: Sequence[Sequence[int]]) -> list[float]:
+def adapter_rewards(one: OneBase, batch: Sequence[Sequence[int]]) -> list[float]:
     """The reward adapter's number for each sequence: its head on the last token that is there, whatever the pad is."""
-    one.use("reward")
-    order = sorted(range(len(encoded)), key=lambda at: (-len(encoded[at]), encoded[at]))
-    found: dict[int, float] = {}
-    while order:
-        rows = max(1, BATCH_TOKENS // len(encoded[order[0]]))
-        places, order = order[:rows], order[rows:]
-        shape = len(places), len(encoded[places[0]])
-        ids, attention = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
-        for row, at in enumerate(places):
-            ids[row, : len(encoded[at])] = torch.tensor(encoded[at])
-            attention[row, : len(encoded[at])] = 1
-        with torch.no_grad():
-            hidden = one.hidden(ids.to(one.lm.device), attention.to(one.lm.device))
-            last = hidden[torch.arange(len(places)), attention.sum(1) - 1]
-            given = one.heads["reward"](last).squeeze(-1).tolist()
-        found.update(zip(places, given, strict=True))
-    return [found[at] for at in range(len(encoded))]
+    ids, mask = (table.to(one.lm.device) for table in padded(batch, 0))
+    with torch.no_grad():
+        last = one.hidden(ids, mask)[torch.arange(len(batch)), mask.sum(1) - 1]
+        return one.heads["reward"](last).squeeze(-1).tolist()  # type: ignore[no-any-return]

@@ -75,7 +75,7 @@ class Served:
         temperature: float,
         seed: Callable[[int], int],
     ) -> list[Rollout]:
-        """As `rollouts.answers_to`, with a seed for each answer. Raises ModelError for a server of another model."""
+        """As `rollouts.answers_to`. Raises ModelError for a server of another model."""
         # Every filter is off by name: a server takes what is not said from the model's generation_config.json.
         plain = {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
         plain |= {"presence_penalty": 0.0, "frequency_penalty": 0.0}

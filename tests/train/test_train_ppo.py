@@ -134,7 +134,8 @@ def test_memory_that_does_not_suffice_is_said_with_a_remedy(options: dict[str, A
 
 def test_equal_rewards_are_told(tiny: CausalLM, asked: Any, tmp_path: Path, make_context: Any) -> None:
     context, notebook = make_context(tmp_path / "run")
-    ppo.function(asked, context, tiny, rewards={"same": Term(regex="")}, algorithm="grpo", samples=2, **QUICK)
+    options = {**QUICK, "algorithm": "grpo", "samples": 2, "missing_eos_penalty": 0.0}
+    ppo.function(asked, context, tiny, rewards={"same": Term(regex="")}, **options)
     assert any("in 100% of the groups all answers have one reward" in says for says in notebook.alarms)
     assert "in 100% of the groups" in notebook.sections["Training"]
     assert notebook.logged[2]["kl"] == 0.0  # nothing moved

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import launching
 import pytest
 from conftest import extend
 
@@ -19,7 +16,6 @@ from factory.train.methods import sharded
 from factory.train.options import Training
 from factory.train.reward_model import reward_model
 
-HERE = Path(__file__).parent
 OPTIONS = {
     "epochs": 3,
     "batch_size": 2,
@@ -42,30 +38,9 @@ def launch(
     step: str = "sft",
 ) -> Any:
     """What rank 0 logged; None when it died at its moment, and the others were ended."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    run.mkdir(parents=True, exist_ok=True)
-    script = "ddp_tiny.py" if count > 1 else "train_tiny.py"
-    processes = []
-    for rank in range(count):
-        environment = {
-            **os.environ, "OMP_NUM_THREADS": "1", "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count),
-            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "FACTORY_SHARDED": "1" if sharded else "",
-        }  # fmt: skip
-        command = [sys.executable, str(HERE / script), step, str(model), str(dataset), str(run), json.dumps(options)]
-        command += [moment] if moment and rank == 0 else []
-        processes.append(
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-        )
-    said, errors = processes[0].communicate(timeout=240)
-    for process in processes[1:]:
-        if moment:
-            process.kill()
-        errors += process.communicate(timeout=240)[1]
-    if moment:
-        return None
-    assert all(process.returncode == 0 for process in processes), errors
-    return json.loads(said.splitlines()[-1])[0]
+    arguments = step, model, dataset, run, json.dumps(options)
+    said = launching.launch("train_tiny.py", arguments, moment, count, sharded)
+    return said[0][0] if said else None
 
 
 @pytest.mark.slow
@@ -173,6 +148,29 @@ def test_batches_that_cannot_be_shared_say_which_can(monkeypatch: pytest.MonkeyP
         StepError, match="accumulation is 3, which 2 processes cannot share evenly; try accumulation: 4"
     ):
         ranks.share_of(3)
+
+
+@pytest.mark.builds
+def test_work_is_shared_and_what_is_made_goes_to_all(tmp_path: Path) -> None:
+    """Three processes do five things, and one thing; the gradient of one that has none is zeros."""
+    told = launching.launch("ranks_tiny.py", ["", "", "", tmp_path], count=3)
+    assert [done for done, *_ in told] == [[0, 3, 0], [1, 4], [2]]
+    five, one = [[0, 0], [1, 1], [2, 2], [3, 0], [4, 1]], [[0, 0]]
+    for _, made, first, gradients in told:
+        assert made == [five, one]
+        assert first == ["told", 0]
+        assert gradients == [[[1.5] * 3] * 2, [0.0]]
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 16, 17, 33])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_portions_are_as_many_for_each_process(count: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", str(size))
+    portion = ranks.evenly(count, 8)
+    rounds = -(-count // (8 * size))
+    assert 1 <= portion <= 8
+    assert -(-count // portion) <= rounds * size
+    assert -(-count // portion) > (rounds - 1) * size, "no round is for nothing"
 
 
 @pytest.mark.slow

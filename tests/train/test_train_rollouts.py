@@ -32,7 +32,7 @@ def drawn(
         pad=END,
         most=most,
         temperature=temperature,
-        seed=lambda batch: 1000 * seed + batch,
+        seed=lambda place: 1000 * seed + place,
     )
 
 
@@ -78,6 +78,17 @@ def test_draws_depend_on_the_seed_alone(lm: Any) -> None:
     assert [one.answer for one in first] == [one.answer for one in again]
     assert [one.answer for one in first] != [one.answer for one in other]
     assert first[1].answer != first[4].answer  # equal prompts are read once, and answered by draws of their own
+
+
+def test_an_answer_does_not_depend_on_those_that_are_drawn_beside_it(lm: Any) -> None:
+    """Some of these end early and leave their batch."""
+    many = [prompt for prompt in PROMPTS for _ in range(14)]
+    ends = range(1, 330, 4)
+    together = drawn(lm, many, temperature=1.0, ends=ends)
+    assert len({len(one.answer) for one in together}) > 2
+    for count in (1, 20):
+        few = drawn(lm, many[:count], temperature=1.0, ends=ends)
+        assert [one.answer for one in few] == [one.answer for one in together[:count]]
 
 
 def test_tokens_are_drawn_from_the_whole_distribution_at_the_temperature(lm: Any) -> None:
