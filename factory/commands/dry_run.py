@@ -124,6 +124,7 @@ def _train(trial: Trial) -> Measured:
     from ..engine.context import Context
     from ..engine.options import options_of
     from ..engine.project import enter_project
+    from ..models.quiet import quiet
     from ..plugins import load_plugins
 
     # as the engine's own training processes have it: threads that spin starve each other on a busy machine
@@ -133,6 +134,7 @@ def _train(trial: Trial) -> Measured:
     enter_project(trial.project)
     load_plugins(trial.plugins)
     step = get_step(trial.call.step)
+    quiet()
     import peft  # noqa: F401
     import torch
 
