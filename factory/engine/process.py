@@ -115,15 +115,17 @@ def main(descriptor: int) -> None:
         with mutex:
             there.send((what, *details))
 
-    threading.Thread(target=_end_with, args=(there,), daemon=True).start()
+    driver = threading.Thread(target=_end_with, args=(there,), daemon=True)
+    driver.start()
     try:
         outcome = work(packed, executor, setup, tell)
-    except FactoryError as error:
-        traceback.print_exception(error)
-        tell("error", _portable(error))
     except BaseException as error:
         traceback.print_exception(error)
-        tell("error", StepError(f"{type(error).__name__}: {error}"))
+        tell("error", _portable(error))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Other ranks would take an early end for their own error, and may be heard before this one.
+        driver.join()
     else:
         tell("done", outcome)
     sys.stdout.flush()
@@ -172,8 +174,10 @@ def _end_with(there: Connection) -> None:
         os._exit(1)
 
 
-def _portable(error: FactoryError) -> FactoryError:
-    """The error, or its sentence alone when it cannot travel."""
+def _portable(error: BaseException) -> FactoryError:
+    """The error, or its sentence alone when it is none of ours or cannot travel."""
+    if not isinstance(error, FactoryError):
+        return StepError(f"{type(error).__name__}: {error}")
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

@@ -279,6 +279,13 @@ def shared(dataset: Dataset[Record], ctx: Context, fails: str = "") -> CausalLM:
     if fails == "dead" and rank == "1":
         print("something was said", file=sys.stderr, flush=True)
         os._exit(7)
+    if fails == "heard late":
+        import torch.distributed as dist
+        dist.init_process_group("gloo")
+        if rank == "0":
+            ctx.progress(1, 2, "the driver is busy")
+            dist.barrier()  # fails when the other is gone
+        raise ValueError("this is why")
     if fails and rank == "0":
         time.sleep(600)
     ctx.output.mkdir()
@@ -289,14 +296,24 @@ def shared(dataset: Dataset[Record], ctx: Context, fails: str = "") -> CausalLM:
 @factory.hookimpl
 def register_steps():
     return [shared]
+
+@factory.hookimpl
+def after_task(note):
+    if note == "the driver is busy":
+        time.sleep(3)
 """
 
 
 @pytest.mark.builds
 @pytest.mark.parametrize(
     ("fails", "says"),
-    [("", ""), ("1", "rank 1 of 2 fails"), ("dead", r"its process died(.|\n)*something was said")],
-    ids=["none", "one", "dead"],
+    [
+        ("", ""),
+        ("1", "rank 1 of 2 fails"),
+        ("dead", r"its process died(.|\n)*something was said"),
+        ("heard late", "this is why"),
+    ],
+    ids=["none", "one", "dead", "heard late"],
 )
 def test_ranks_are_one_stage_and_end_together(project: Project, fails: str, says: str) -> None:
     """What rank 0 makes is what is kept; an error of another ends all, which would wait for it for ever."""
