@@ -278,6 +278,11 @@ def fixture_labelled() -> Callable[..., list[dict[str, Any]]]:
     return labelled
 
 
+@pytest.fixture(name="extend", scope="session")
+def fixture_extend() -> Callable[..., CausalLM]:
+    return extend
+
+
 @pytest.fixture(name="make_context", scope="session")
 def fixture_make_context() -> Callable[..., tuple[Context, Notebook]]:
     return make_context

@@ -8,7 +8,6 @@ from typing import Any
 
 import launching
 import pytest
-from conftest import extend
 
 from factory import CausalLM, Dataset, ModelError, Preference, StepError
 from factory.train import ranks
@@ -73,7 +72,7 @@ def test_two_processes_take_the_steps_of_one(
 
 @pytest.mark.slow
 @pytest.mark.model
-def test_a_tied_model_pretrains_in_parts(tiny: CausalLM, tmp_path: Path, text: Any) -> None:
+def test_a_tied_model_pretrains_in_parts(tiny: CausalLM, tmp_path: Path, text: Any, extend: Any) -> None:
     from safetensors.torch import load_file
 
     assert tiny.path is not None
