@@ -30,7 +30,10 @@ def answers(store: Path | None, recipe: Path, target: str, limit: int | None, ov
     """
     plan = planned(store, recipe, (), limit, overrides)
     complete(plan, target)
-    asking = [one for one in plan.of_target(target) if one.asks and one.head and one.head.kind not in OWN_PROCESS]
+    heads = [(one, one.head) for one in plan.of_target(target) if one.head is not None]
+    asking = [one for one, head in heads if one.asks and head.kind not in OWN_PROCESS]
+    if not asking and any(head.requests and head.kind in OWN_PROCESS for _, head in heads):
+        raise InputError(f"'{target}' is trained: what is asked meanwhile depends on its weights and cannot be listed")
     if not asking:
         raise InputError(f"'{target}' asks no model")
     counts = {"stored": 0, "missing": 0}

@@ -48,7 +48,7 @@ def hand_over(plan: Plan, target: str, tool: str, folder: Path) -> str:
     dropped nor any other. A base that is no hub id is written to base/, an adapter below it merged in. Where anything
     fails, as for a base that is not on this machine, nothing is left behind.
     """
-    stage = complete(plan, target)
+    stage, folder = complete(plan, target), folder.resolve()
     step = _step(plan, stage)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"'{folder}' is there already and not empty; it is left as it is, so name another folder")

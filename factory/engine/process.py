@@ -61,13 +61,7 @@ def run_in_child(
 def _start(job: Job, output: Any, lock: int, ranked: dict[str, str]) -> tuple[Connection, subprocess.Popen[bytes]]:
     here, there = Pipe()
     threads = str(job.threads)
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "PYTHONHASHSEED": "0",
-        **ranked,
-    }
+    environment = {**ranked, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONHASHSEED": "0"}
     # Threads that spin while they wait starve each other on a busy machine: over 10 times slower was seen.
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     child = subprocess.Popen(

@@ -61,12 +61,12 @@ class Judge:
     ctx: Context
     budget: Budget | None = None
 
-    def rewards(self, texts: Sequence[str], records: Sequence[Any]) -> tuple[list[float], float]:
+    def rewards(self, texts: Sequence[str], records: Sequence[Any], shown: bool = False) -> tuple[list[float], float]:
         """(a reward from 0 to 1 for each answer, the share of them whose grade could not be read).
 
-        An answer without a grade that can be read gets the mean of the others. Raises StepError where there are no
-        others, where the budget is used up, or where the judge did not answer: when it does, a run goes on at its last
-        checkpoint.
+        An answer without a grade that can be read gets the mean of the others. Where there are no others it gets 0 if
+        it is only `shown`, since nothing is learned from that; else that raises StepError. So does a budget that is
+        used up, and a judge that did not answer: when it does, a run goes on at its last checkpoint.
         """
         asked = [question(record, text) for text, record in zip(texts, records, strict=True)]
         requests = [
@@ -87,11 +87,11 @@ class Judge:
             found.append(None if grade is None else (grade - LOWEST) / (HIGHEST - LOWEST))
             said = answer.text or answer.error
         read = [reward for reward in found if reward is not None]
-        if found and not read:
-            scale, shown = f"from {LOWEST} to {HIGHEST}", " ".join(said.split())[:SHOWN]
+        if found and not read and not shown:
+            scale, quoted = f"from {LOWEST} to {HIGHEST}", " ".join(said.split())[:SHOWN]
             raise StepError(
                 f"ppo: the judge {self.model.uri} gave none of {len(found)} answers a grade {scale}; "
-                f"it said '{shown}', try a larger one"
+                f"it said '{quoted}', try a larger one"
             )
         mean = statistics.fmean(read) if read else 0.0
         unreadable = (len(found) - len(read)) / max(1, len(found))

@@ -177,6 +177,7 @@ def _arguments(plan: Plan, seed: int, workdir: Path) -> TrainingArguments:
         gradient_accumulation_steps=ranks.share_of(plan.accumulation),
         ddp_backend="gloo" if ranks.size() > 1 and not gpu else None,
         ddp_find_unused_parameters=False,
+        ddp_timeout=int(ranks.PATIENCE.total_seconds()),
         use_cpu=not gpu,
         seed=seed,
         data_seed=seed,

@@ -152,6 +152,7 @@ def sharded(method: str, training: Training | None) -> bool:
         raise ModelError(f"{method} cannot be trained with --sharded; expected one of {', '.join(SHARDED)}")
     if method in WHOLE and training is not None and training.optimizer != "adamw":
         raise ModelError(f"optimizer {training.optimizer} cannot be split over processes; with --sharded take adamw")
+    ranks.join()
     return True
 
 

@@ -45,7 +45,7 @@ def ppo(
     judge            a language model that grades each answer from 1 to 10, which is a reward from 0 to 1. Where its
                      grade cannot be read, the answer gets the mean of the step's others
     judge_weight     its factor in the sum of rewards
-    budget           what the judge may spend; a run that needs more fails
+    budget           what the judge may spend until the run ends or is stopped; one that needs more fails
     rewards          name: a check, one of {regex: …}, {length: [least, most]}, {format: json} or python, {unit_test: a
                      field of meta}, {function: a name in `code`, or module:name}, each with its weight, 1 by default.
                      With weight 0 it is only measured

@@ -86,7 +86,7 @@ def answers(
 def evaluate(run: Run) -> dict[str, float]:
     """Answer the held-out prompts with what is likeliest, show them beside the first such answers, give the rewards."""
     _, texts = answers(run, run.held, 0.0, lambda place: place)
-    terms, totals, told = run.scoring.of(texts, [one.record for one in run.held])
+    terms, totals, told = run.scoring.of(texts, [one.record for one in run.held], shown=True)
     run.shown.append(Shown(run.done, texts, totals))
     show(run, run.shown[-1])
     return {

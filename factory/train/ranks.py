@@ -21,7 +21,7 @@ Made = TypeVar("Made")
 
 CHECKPOINTS = "FACTORY_CHECKPOINTS"  # the folder of rank 0's checkpoints, where it is not the process's own
 SHARDED = "FACTORY_SHARDED"  # set where weights are split over the processes
-PATIENCE = timedelta(days=30)  # for the others: a judge may take hours, and who dies is noticed by the engine
+PATIENCE = timedelta(days=30)  # for the others: a judge may take hours; who dies is noticed by the engine
 
 
 def size() -> int:
@@ -59,6 +59,8 @@ def meet() -> None:
     if size() > 1:
         import torch.distributed
 
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()  # what a GPU was told to send is sent
         torch.distributed.barrier()
 
 

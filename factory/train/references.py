@@ -18,6 +18,7 @@ import torch
 
 from factory import Context
 
+from . import ranks
 from .adapters import without_dropout
 from .batches import IGNORED, Example, collate
 from .cross_entropy import token_logps
@@ -94,13 +95,17 @@ def sequence_logps(model: Any, head: Any, batch: dict[str, torch.Tensor]) -> tor
 def reference_logps(model: Any, examples: Sequence[Example], batch_size: int, pad_id: int, ctx: Context) -> Any:
     """`sequence_logps` of each example by the model before training, its adapter off: float32 of shape (examples).
 
-    They are written to `ctx.workdir` under another name and renamed, so a resumed run, whose model is loaded anew
-    before its checkpoint is, reads what the first run saw. Equal sequences are read once.
+    They are written beside the checkpoints under another name and renamed, so a resumed run, whose model is loaded anew
+    before its checkpoint is, reads what the first run saw. Of several processes the first writes; none may read where
+    another computes, which takes all of them where weights are split. Equal sequences are read once.
     """
-    path = ctx.workdir / FILE
-    if not path.is_file():
-        _write(path, _computed(model, examples, batch_size, pad_id, lambda done: ctx.progress(done, len(examples))))
-    found = np.load(path)
+    path = ranks.checkpoint_folder(ctx) / FILE
+    if path.is_file():
+        found = np.load(path)
+    else:
+        found = _computed(model, examples, batch_size, pad_id, lambda done: ctx.progress(done, len(examples)))
+        if ranks.first():
+            _write(path, found)
     assert len(found) == len(examples), "the references are those of other records"
     return found
 

@@ -29,12 +29,14 @@ def save_model(
     """
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
+    if full is not None:
+        model = model.to(full)
     weights = _whole(model, full) if ranks.sharded() else None
     if not ranks.first():
         return
     if full is not None:
         model.config.use_cache = True  # off while training; a saved config would slow every answer
-        (model.to(full) if weights is None else model).save_pretrained(output, state_dict=weights)
+        model.save_pretrained(output, state_dict=weights)
     elif hasattr(model, "light_config"):
         from factory.models.light import save_light
 
@@ -58,6 +60,7 @@ def _whole(model: Any, full: Any) -> dict[str, Any]:
         second = dict(model.named_parameters(remove_duplicate=False)).keys() - once.keys()
         names = set(model.state_dict()) - second
     weights = gathered(model, names, full)
+    ranks.meet()  # one that ended would take with it what the first still reads
     model.config.distributed_config = None  # or saving it would ask all processes for their parts once more
     return weights
 

@@ -62,20 +62,25 @@ class Scoring:
     judge: Judge | None = None
 
     def of(
-        self, texts: Sequence[str], records: Sequence[Any]
+        self, texts: Sequence[str], records: Sequence[Any], shown: bool = False
     ) -> tuple[dict[str, list[float]], list[float], dict[str, float]]:
-        """(term -> its rewards, the weighted sums, what else is to be told): rewards are one number an answer."""
-        found, told = ranks.of_first(lambda: self._checked(texts, records))
+        """(term -> its rewards, the weighted sums, what else is to be told): rewards are one number an answer.
+
+        shown  nothing is learned from them
+        """
+        found, told = ranks.of_first(lambda: self._checked(texts, records, shown))
         if self.tokenizer is not None:
             found = {MODEL: self._model_rewards(texts, records), **found}
         return found, [sum(self.weights[name] * found[name][at] for name in found) for at in range(len(texts))], told
 
-    def _checked(self, texts: Sequence[str], records: Sequence[Any]) -> tuple[dict[str, list[float]], dict[str, float]]:
+    def _checked(
+        self, texts: Sequence[str], records: Sequence[Any], shown: bool
+    ) -> tuple[dict[str, list[float]], dict[str, float]]:
         """The rewards of checks and of the judge, and what is to be told of the latter."""
         found = scores_of(self.scorers, texts, records)
         if self.judge is None:
             return found, {}
-        given, unreadable = self.judge.rewards(texts, records)
+        given, unreadable = self.judge.rewards(texts, records, shown)
         return {JUDGE: given, **found}, {"judge_unreadable": unreadable}
 
     def _model_rewards(self, texts: Sequence[str], records: Sequence[Any]) -> list[float]:

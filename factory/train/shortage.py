@@ -10,6 +10,8 @@ import torch
 
 from factory import StepError
 
+from . import ranks
+
 if TYPE_CHECKING:
     from .loop import Plan
 
@@ -28,8 +30,9 @@ def told_plainly(model: Any, plan: Plan) -> Iterator[None]:
 
 def _remedy(model: Any, plan: Plan) -> str:
     if plan.batch_size > 1:
-        half = plan.batch_size // 2
-        return f"batch_size: {half} with accumulation: {-(-plan.accumulation * plan.batch_size // half)}"
+        half, among = plan.batch_size // 2, ranks.size()
+        accumulation = -(-plan.accumulation * plan.batch_size // (half * among)) * among
+        return f"batch_size: {half} with accumulation: {accumulation}"
     if not plan.gradient_checkpointing and _recomputes(model):
         return "gradient_checkpointing: true"
     four_bits = getattr(model, "is_loaded_in_4bit", False)
