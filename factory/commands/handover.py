@@ -48,7 +48,7 @@ def hand_over(plan: Plan, target: str, tool: str, folder: Path) -> str:
     dropped nor any other. A base that is no hub id is written to base/, an adapter below it merged in. Where anything
     fails, as for a base that is not on this machine, nothing is left behind.
     """
-    stage, folder = complete(plan, target), folder.resolve()
+    stage = complete(plan, target)
     step = _step(plan, stage)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"'{folder}' is there already and not empty; it is left as it is, so name another folder")
@@ -71,6 +71,7 @@ def hand_over(plan: Plan, target: str, tool: str, folder: Path) -> str:
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
     """A folder to write into, which becomes `folder` when all is written."""
+    folder = folder.resolve()  # where it is the one that we stand in it has no name
     above = next(one for one in folder.absolute().parents if one.is_dir())
     with TemporaryDirectory(dir=above, prefix=f".{folder.name}-") as temporary:
         part = Path(temporary) / folder.name

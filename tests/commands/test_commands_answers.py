@@ -42,6 +42,24 @@ def test_what_asks_nobody_has_no_answers(asked: Any) -> None:
     assert (said.code, said.err) == (2, "'once' asks no model\n")
 
 
+def test_what_is_trained_says_that_its_answers_are_not_listed(lab: Any) -> None:
+    (lab.root / "plugins").mkdir(exist_ok=True)
+    (lab.root / "plugins" / "graded.py").write_text(
+        "import factory\nfrom factory import CausalLM, Context, Dataset, Record\n\n\n"
+        "@factory.step(requests=lambda records, **_: records)\n"
+        "def graded(dataset: Dataset[Record], ctx: Context, judge: CausalLM) -> CausalLM:\n"
+        "    ctx.output.mkdir()\n    (ctx.output / 'config.json').write_text('{}')\n"
+        "    return CausalLM(uri='x', path=ctx.output)\n\n\n"
+        "@factory.hookimpl\ndef register_steps():\n    return [graded]\n"
+    )
+    (lab.root / "g.yaml").write_text("targets: {x: {from: data/*.jsonl, steps: [graded: {judge: 'toy:a'}]}}\n")
+    built = lab("build", "g.yaml")
+    assert built.code == 0, built.err
+    said = lab("answers", "g.yaml", "x")
+    assert said.code == 2
+    assert "'x' is trained: what is asked meanwhile depends on its weights and cannot be listed" in said.err
+
+
 def test_a_build_tells_what_it_asked(asked: Any) -> None:
     lines = asked("build", "lab.yaml").lines
     at = next(number for number, line in enumerate(lines) if "tokens out" in line)

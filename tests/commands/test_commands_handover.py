@@ -321,3 +321,14 @@ def test_what_cannot_be_handed_over_is_said(export: Callable[..., Any], built: P
     code, said = export("trl")
     assert code == 2
     assert "is there already and not empty" in said.err
+
+
+def test_a_folder_that_one_stands_in_is_written_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from factory.commands.handover import _whole
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with _whole(Path(".")) as part:
+        (part / "train.jsonl").touch()
+    assert [one.name for one in tmp_path.iterdir()] == ["here"]
+    assert (tmp_path / "here" / "train.jsonl").is_file()

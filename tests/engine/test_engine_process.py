@@ -331,6 +331,20 @@ def test_ranks_are_one_stage_and_end_together(project: Project, fails: str, says
 
 
 @pytest.mark.builds
+def test_the_variables_of_a_launcher_reach_no_stage(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build inside torchrun or a cluster's job trains alone, or as its own ranks."""
+    for name, value in {"RANK": "1", "WORLD_SIZE": "4", "FACTORY_SHARDED": "1", "OMP_NUM_THREADS": "7"}.items():
+        monkeypatch.setenv(name, value)
+    project.write("plugins/ranked.py", RANKED)
+    project.lines("a.jsonl", "one")
+    recipe = project.recipe("targets: {x: {from: a.jsonl, steps: [shared]}}")
+    with pytest.raises(StepError, match="'RANK'"):
+        factory.build(recipe)
+    made = factory.build(recipe, processes=2)["x"]
+    assert (made.path / "rank").read_text() == "0 of 2 None"
+
+
+@pytest.mark.builds
 def test_weights_are_split_when_the_build_says_so(project: Project) -> None:
     project.write("plugins/ranked.py", RANKED)
     project.lines("a.jsonl", "one")

@@ -88,6 +88,7 @@ def test_without_any_grade_and_without_an_answer_the_step_fails(judge: Any) -> N
     asked, _, _ = judge(lambda answer: "As a  language model\nI cannot.")
     with pytest.raises(StepError, match=r"none of 2 answers a grade from 1 to 10; it said 'As a language model I can"):
         asked.rewards(["a", "b"], [RECORD] * 2)
+    assert asked.rewards(["a", "b"], [RECORD] * 2, shown=True) == ([0.0, 0.0], 1.0), "what is shown ends no run"
     asked, _, _ = judge(lambda answer: None if answer == "bad" else "7")
     spent = Judge(asked.model, asked.ctx, Budget(max_requests=1))
     with pytest.raises(StepError, match="the judge's budget is used up"):

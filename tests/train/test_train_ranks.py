@@ -104,6 +104,21 @@ def test_preferences_are_learned_in_parts(tiny: CausalLM, tmp_path: Path, prefer
 
 @pytest.mark.slow
 @pytest.mark.model
+def test_references_that_one_process_left_serve_two(
+    tiny: CausalLM, tmp_path: Path, preferences: Any, write_dataset: Any
+) -> None:
+    """Split weights answer only where all processes ask: none may compute what another reads."""
+    write_dataset(tmp_path / "pairs.parquet", preferences(8), Preference)
+    assert tiny.path is not None
+    options = {"method": "full", "batch_size": 2, "accumulation": 2, "learning_rate": 1e-4, "validation": 0.0}
+    given = tiny.path, tmp_path / "pairs.parquet", tmp_path / "run", options
+    launch(*given, "step 1", count=1, step="dpo")
+    assert (tmp_path / "run" / "work" / "references.npy").is_file()
+    assert launch(*given, sharded=True, step="dpo")
+
+
+@pytest.mark.slow
+@pytest.mark.model
 def test_a_checkpoint_says_in_how_many_parts_it_was_written(
     tiny: CausalLM, tmp_path: Path, facts: Any, write_dataset: Any
 ) -> None:

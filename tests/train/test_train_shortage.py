@@ -37,6 +37,11 @@ def test_a_smaller_batch_first_then_recomputing_then_shorter_records(lora: Any) 
     assert said(lora, batch_size=1, gradient_checkpointing=True) == "a smaller max_length, or the method qlora"
 
 
+def test_processes_can_share_what_is_said(lora: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert said(lora, batch_size=5, accumulation=2) == "batch_size: 2 with accumulation: 6"
+
+
 def test_a_base_in_4_bits_is_not_told_to_be_one(tiny: CausalLM) -> None:
     model = prepare(tiny, Tuning(method="qlora"), 0).model
     assert said(model, batch_size=1, gradient_checkpointing=True) == "a smaller max_length"
