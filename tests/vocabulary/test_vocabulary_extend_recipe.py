@@ -57,6 +57,7 @@ targets:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.model
 @pytest.mark.builds
 def test_a_recipe_makes_a_tokenizer_and_extends_it_and_a_model(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def lines(log: Path, word: str) -> int:
     return sum(word in line for line in log.read_text().splitlines()) if log.exists() else 0
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_killed_while_reading_asking_training_and_answering(
     every_kind: Any, server: Any, reference: Any, checks: Any, tmp_path: Path
