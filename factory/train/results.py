@@ -31,7 +31,7 @@ def save_model(
     output.mkdir(parents=True)
     if full is not None:
         model = model.to(full)
-    weights = _whole(model, full) if ranks.sharded() else None
+    weights = _whole(model, full is not None) if ranks.sharded() else None
     if not ranks.first():
         return
     if full is not None:
@@ -49,17 +49,17 @@ def save_model(
         added.save(output)
 
 
-def _whole(model: Any, full: Any) -> dict[str, Any]:
+def _whole(model: Any, full: bool) -> dict[str, Any]:
     """In the first process the weights to save of a model that is split over all: all, or those of the adapter."""
     from .sharding import gathered, let_go
 
     let_go(model)
     once = dict(model.named_parameters())  # a tied head is its embedding's weight under a second name
     names = {name for name, weight in once.items() if weight.requires_grad}
-    if full is not None:
+    if full:
         second = dict(model.named_parameters(remove_duplicate=False)).keys() - once.keys()
         names = set(model.state_dict()) - second
-    weights = gathered(model, names, full)
+    weights = gathered(model, names)
     ranks.meet()  # one that ended would take with it what the first still reads
     model.config.distributed_config = None  # or saving it would ask all processes for their parts once more
     return weights

@@ -32,7 +32,7 @@ def let_go(model: Any) -> None:
             module.reshard()
 
 
-def gathered(model: Any, names: Container[str], dtype: torch.dtype | None = None) -> dict[str, torch.Tensor]:
+def gathered(model: Any, names: Container[str]) -> dict[str, torch.Tensor]:
     """name -> its whole weight on the CPU, in the first process; nothing in the others, which have to call it, too."""
     found = {}
     for name, value in model.state_dict().items():
@@ -40,7 +40,7 @@ def gathered(model: Any, names: Container[str], dtype: torch.dtype | None = None
             continue
         whole = value.full_tensor() if isinstance(value, DTensor) else value
         if ranks.first():
-            found[name] = whole.detach().to("cpu", dtype).contiguous()
+            found[name] = whole.detach().cpu().contiguous()
     return found
 
 
@@ -50,9 +50,8 @@ def put(model: Any, weights: Mapping[str, torch.Tensor]) -> None:
     for name, value in weights.items():
         held = own[name]
         if isinstance(held, DTensor):
-            value = distribute_tensor(
-                value.to(held.device), held.device_mesh, held.placements, src_data_rank=None
-            )  # each process has read all of it
+            # each process has read all of it, so none has to send the others theirs
+            value = distribute_tensor(value.to(held.device), held.device_mesh, held.placements, src_data_rank=None)
         held.copy_(value)
 
 

@@ -109,6 +109,16 @@ def export(
     return run
 
 
+def trained_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the script of a folder has made, run where it lies."""
+    import datasets
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(folder.parent / "cache"))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(folder.parent / "cache"))
+    return runpy.run_path("train.py")
+
+
 def rows(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
@@ -123,8 +133,6 @@ def reported(built: Path) -> dict[str, int]:
 def test_trl_trains_from_the_script_on_the_same_tokens(
     export: Callable[..., Any], built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import datasets
-
     code, said = export("trl")
     assert code == 0, said.err
     out = tmp_path / "out"
@@ -134,10 +142,7 @@ def test_trl_trains_from_the_script_on_the_same_tokens(
     kept = [row for number, row in enumerate(conversations()) if number != 7]
     assert sorted(map(str, learned + held)) == sorted(map(str, kept))
     assert len((out / "train.py").read_text().splitlines()) < 60
-    monkeypatch.chdir(out)
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    ran = runpy.run_path("train.py")
+    ran = trained_there(out, monkeypatch)
     settings, trainer = ran["settings"], ran["trainer"]
     assert (settings.learning_rate, settings.max_steps, settings.warmup_steps, settings.seed) == (1e-3, 2, 1, 5)
     assert (settings.neftune_noise_alpha, settings.max_length, settings.completion_only_loss) == (5, 100, True)
@@ -156,8 +161,6 @@ def test_trl_trains_from_the_script_on_the_same_tokens(
 def test_trl_learns_from_the_pairs_on_the_model_that_they_were_learned_on(
     export: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import datasets
-
     code, said = export("trl", "better")
     assert code == 0, said.err
     out = tmp_path / "out"
@@ -167,9 +170,7 @@ def test_trl_learns_from_the_pairs_on_the_model_that_they_were_learned_on(
     # the base is an adapter of this recipe, which no other trainer knows: it comes merged
     assert (out / "base" / "model.safetensors").is_file()
     assert not (out / "base" / "adapter_config.json").exists()
-    monkeypatch.chdir(out)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    ran = runpy.run_path("train.py")
+    ran = trained_there(out, monkeypatch)
     assert ran["trainer"].state.global_step == 1
     assert ran["settings"].learning_rate == pytest.approx(1e-5)  # what dpo takes by itself
 
@@ -177,16 +178,12 @@ def test_trl_learns_from_the_pairs_on_the_model_that_they_were_learned_on(
 def test_trl_learns_from_the_single_answers(
     export: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import datasets
-
     code, said = export("trl", "liked")
     assert code == 0, said.err
     out = tmp_path / "out"
     learned, held = rows(out / "train.jsonl"), rows(out / "validation.jsonl")
     assert sorted(map(str, learned + held)) == sorted(map(str, answers()))
-    monkeypatch.chdir(out)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    ran = runpy.run_path("train.py")
+    ran = trained_there(out, monkeypatch)
     assert ran["trainer"].state.global_step == 1
     settings = ran["settings"]
     assert (settings.learning_rate, settings.undesirable_weight) == (pytest.approx(1e-5), 1.5)
@@ -195,7 +192,6 @@ def test_trl_learns_from_the_single_answers(
 def test_trl_makes_a_reward_model_with_the_margins(
     export: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import datasets
     from safetensors.torch import load_file
 
     code, said = export("trl", "judge")
@@ -203,9 +199,7 @@ def test_trl_makes_a_reward_model_with_the_margins(
     out = tmp_path / "out"
     found = rows(out / "train.jsonl") + rows(out / "validation.jsonl")
     assert sorted(row["margin"] for row in found) == [number / 4 for number in range(12)]
-    monkeypatch.chdir(out)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    ran = runpy.run_path("train.py")
+    ran = trained_there(out, monkeypatch)
     trainer = ran["trainer"]
     assert trainer.state.global_step == 1
     assert ran["settings"].learning_rate == pytest.approx(1e-4)
