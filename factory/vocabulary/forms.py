@@ -163,10 +163,12 @@ def _unigram(plan: Plan, texts: Iterable[str], alphabet: list[str]) -> Tokenizer
     for text in texts:
         words.update(f"{MARKER}{word}" for word in text.split())
     room = plan.size - len(plan.special) - len(BYTES)
-    learned = list(trained(words, room, plan.max_chars, plan.individual_digits).items())
+    learned = trained(words, room, plan.max_chars, plan.individual_digits)
+    if not learned and room:
+        learned = {MARKER: BYTE_SCORE / 2}  # of its bytes the decoder would make no blank
     reserved = [*((one, 0.0) for one in plan.special), *((one, BYTE_SCORE) for one in BYTES)]
     unknown = plan.special.index("<unk>")
-    tokenizer = Tokenizer(models.Unigram([*reserved, *learned], unk_id=unknown, byte_fallback=True))
+    tokenizer = Tokenizer(models.Unigram([*reserved, *learned.items()], unk_id=unknown, byte_fallback=True))
     tokenizer.pre_tokenizer = _words(plan)
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(prepend_scheme="always")])
     tokenizer.add_special_tokens(plan.special)
